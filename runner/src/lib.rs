@@ -1,0 +1,1 @@
+//! Takes GitLab jobs, keeps a fleet of executors, and hands each job to one.

@@ -1,0 +1,1 @@
+//! The fake GitLab, the harness of the end-to-end tests, and the demo.
