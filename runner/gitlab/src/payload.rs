@@ -281,16 +281,25 @@ pub struct Cache {
 
 /// The result of the script on which a cache is saved or an artifact uploaded.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", from = "String")]
 pub enum When {
     /// After success; also what an unknown word means.
     #[default]
-    #[serde(other)]
     OnSuccess,
     /// After failure or cancellation.
     OnFailure,
     /// In both cases.
     Always,
+}
+
+impl From<String> for When {
+    fn from(word: String) -> Self {
+        match word.as_str() {
+            "on_failure" => Self::OnFailure,
+            "always" => Self::Always,
+            _ => Self::OnSuccess,
+        }
+    }
 }
 
 impl When {
