@@ -5,9 +5,12 @@
 //! generation ([`Holding`]); a stale generation is answered 409, upon which the agent stops that job, removes its
 //! containers and sends nothing more to GitLab.
 //!
+//! Every call but `register` is answered 401 when the session is unknown or of an earlier run: register again.
+//! Ok is 200, or 204 where there is nothing to say.
+//!
 //! | call | request | 200 | else |
 //! |---|---|---|---|
-//! | `register` | [`Register`] | [`Registered`] | 403 the proof is wrong |
+//! | `register` | [`Register`] | [`Registered`] | 403 the proof is wrong, 410 the executor is to end |
 //! | `next` | [`Empty`] | [`Assignment`] | 204 nothing yet (long poll), 410 shut down |
 //! | `ack` | [`Holding`] | the job is the agent's | 409 |
 //! | `script` | [`Holding`] | the barrier is open | 409 |
@@ -19,6 +22,7 @@
 
 pub mod assignment;
 pub mod client;
+pub mod pin;
 pub mod settings;
 
 use serde::{Deserialize, Serialize};
