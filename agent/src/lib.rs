@@ -1,1 +1,5 @@
 //! Runs GitLab jobs through the local Docker daemon and reports to GitLab by itself.
+//!
+//! The sections cited as `protocol §n` are those of `docs/protocol.md`.
+
+pub mod cli;
