@@ -2,4 +2,8 @@
 //!
 //! The sections cited as `protocol §n` are those of `docs/protocol.md`.
 
+pub mod archive;
 pub mod cli;
+pub mod script;
+pub mod variables;
+pub mod workspace;
