@@ -1,1 +1,3 @@
 //! The fake GitLab, the harness of the end-to-end tests, and the demo.
+
+pub mod faults;
