@@ -1,0 +1,80 @@
+//! The HTTP client for GitLab's runner API (protocol §1.1, §1.4, §1.5).
+
+mod health;
+mod job;
+mod request;
+
+pub use health::Health;
+pub use job::{JobClient, PatchAnswer, PatchVerdict};
+pub use request::{Acquired, Answer};
+
+use crate::{Error, Timing, info::Info, secret::Secret};
+
+/// How to reach GitLab.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// PEM of CA certificates that are trusted besides the system's.
+    pub ca_pem: Option<String>,
+    /// PEM of a client certificate and its key, for servers that ask for one.
+    pub client_pem: Option<Secret>,
+    /// Waits and limits.
+    pub timing: Timing,
+}
+
+/// Who asks: one runner manager.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The runner's authentication token.
+    pub token: Secret,
+    /// Which of the machines that share the token this is (see [`crate::token::is_system_id`]).
+    pub system_id: String,
+    /// What this runner can do.
+    pub info: Info,
+}
+
+/// A token that GitLab knows.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Verified {
+    /// The runner's id; 0 where an old server does not tell.
+    pub id: u64,
+    /// RFC 3339, if the token expires.
+    pub token_expires_at: Option<String>,
+}
+
+/// A client for one GitLab. Clones share connections.
+#[derive(Clone, Debug)]
+pub struct Client {}
+
+impl Client {
+    /// Makes a client for the GitLab at `url`, as configured: `http` or `https`, a path is kept. No call is made.
+    pub fn new(url: &str, options: &Options) -> Result<Self, Error> {
+        let _ = (url, options);
+        todo!()
+    }
+
+    /// Asks whether GitLab knows the token, and lets it know what the runner can do (protocol §1.4).
+    ///
+    /// An error with status 403 means a wrong or removed token, 422 an orphaned runner; any other error only that
+    /// it could not be told.
+    pub async fn verify(&self, identity: &Identity) -> Result<Verified, Error> {
+        let _ = identity;
+        std::future::ready(()).await;
+        todo!()
+    }
+
+    /// Asks for a job (protocol §1.5). `last_update` is the last [`Answer::last_update`] that was there.
+    ///
+    /// GitLab may hold the call for 50 s and more. Do not drop it: a job may be on its way. Every reaction of the
+    /// table in §1.5 is an [`Answer`]; an error means that no request could be made at all.
+    pub async fn request_job(&self, identity: &Identity, last_update: Option<&str>) -> Result<Answer, Error> {
+        let _ = (identity, last_update);
+        std::future::ready(()).await;
+        todo!()
+    }
+
+    /// The calls of one job, with its own token. For artifacts of a dependency: that job's id and token.
+    #[must_use]
+    pub fn job(&self, id: u64, token: &Secret) -> JobClient {
+        JobClient { client: self.clone(), id, token: token.clone(), info: Info::default() }
+    }
+}
