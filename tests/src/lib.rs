@@ -1,3 +1,4 @@
 //! The fake GitLab, the harness of the end-to-end tests, and the demo.
 
 pub mod faults;
+pub mod gitlab;
