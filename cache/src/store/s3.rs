@@ -1,0 +1,258 @@
+//! Objects in S3, or in a store that speaks like it.
+//!
+//! The SDK retries by itself (five attempts, with back-off); nothing here retries again. Its checksums are left
+//! off where S3 does not demand them: what this crate stores is verified by its own digests, and many compatible
+//! stores know no trailers.
+
+use std::{ops::Range, time::Duration};
+
+use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_s3::{
+    Client,
+    config::{RequestChecksumCalculation, ResponseChecksumValidation},
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::get_object::GetObjectOutput,
+    primitives::ByteStream,
+};
+use bytes::{Bytes, BytesMut};
+use url::Url;
+
+use super::{Credentials, Entry, Error, Etag, Object, Store, check_key, check_prefix};
+
+/// A prefix in a bucket.
+#[derive(Clone, Debug)]
+pub struct S3 {
+    client: Client,
+    bucket: String,
+    prefix: String,
+}
+
+impl S3 {
+    /// Makes a client for `s3://bucket/prefix?endpoint=URL&region=NAME`; sends nothing yet.
+    pub async fn open(address: &Url, credentials: Option<&Credentials>) -> Result<Self, Error> {
+        let bucket = address.host_str().unwrap_or_default().to_owned();
+        let prefix = address.path().trim_matches('/').to_owned();
+        let error = |reason: &str| Error::Address { url: address.to_string(), reason: reason.to_owned() };
+        if bucket.is_empty() {
+            return Err(error("names no bucket"));
+        }
+        if !prefix.is_empty() {
+            check_key(&prefix)?;
+        }
+        let query =
+            |name: &str| address.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        let client = client(query("endpoint"), query("region"), credentials).await;
+        Ok(Self { client, bucket, prefix })
+    }
+
+    fn name(&self, key: &str) -> Result<String, Error> {
+        check_key(key)?;
+        Ok(self.full(key))
+    }
+
+    fn full(&self, key: &str) -> String {
+        if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) }
+    }
+
+    fn action(&self, verb: &str, key: &str) -> String {
+        format!("{verb} s3://{}/{}", self.bucket, self.full(key))
+    }
+
+    async fn write(&self, key: &str, bytes: Bytes, condition: Condition<'_>) -> Result<Option<Etag>, Error> {
+        let request = self.client.put_object().bucket(&self.bucket).key(self.name(key)?).body(ByteStream::from(bytes));
+        let conditional = !matches!(condition, Condition::None);
+        let request = match condition {
+            Condition::None => request,
+            Condition::Absent => request.if_none_match("*"),
+            Condition::Match(etag) => request.if_match(&etag.0),
+        };
+        match request.send().await {
+            Ok(output) => Ok(Some(Etag(output.e_tag.unwrap_or_default()))),
+            // 404: the object that should match is gone.
+            Err(error) if conditional && matches!(status(&error), Some(412 | 404)) && !no_bucket(&error) => Ok(None),
+            Err(error) => Err(explain(self.action("put", key), error)),
+        }
+    }
+}
+
+impl Store for S3 {
+    async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Option<Object>, Error> {
+        let header = match &range {
+            Some(range) if range.is_empty() => return Ok(Some(Object { bytes: Bytes::new(), etag: None })),
+            Some(range) => Some(format!("bytes={}-{}", range.start, range.end - 1)),
+            None => None,
+        };
+        let request = self.client.get_object().bucket(&self.bucket).key(self.name(key)?).set_range(header);
+        match request.send().await {
+            Ok(output) => read_body(output, range, self.action("get", key)).await.map(Some),
+            Err(error) if status(&error) == Some(404) && !no_bucket(&error) => Ok(None),
+            Err(error) if status(&error) == Some(416) => Ok(Some(Object { bytes: Bytes::new(), etag: None })),
+            Err(error) => Err(explain(self.action("get", key), error)),
+        }
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<Etag, Error> {
+        Ok(self.write(key, bytes, Condition::None).await?.unwrap_or_else(|| Etag(String::new())))
+    }
+
+    async fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Option<Etag>, Error> {
+        self.write(key, bytes, Condition::Absent).await
+    }
+
+    async fn put_if_match(&self, key: &str, bytes: Bytes, etag: &Etag) -> Result<Option<Etag>, Error> {
+        self.write(key, bytes, Condition::Match(etag)).await
+    }
+
+    async fn list(&self, prefix: &str, after: &str, limit: usize) -> Result<Vec<Entry>, Error> {
+        check_prefix(prefix)?;
+        let mut entries = Vec::new();
+        let mut token = None;
+        while entries.len() < limit {
+            let wanted = i32::try_from(limit - entries.len()).unwrap_or(i32::MAX).min(1000);
+            let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.full(prefix)).max_keys(wanted);
+            let start = (!after.is_empty()).then(|| self.full(after));
+            let answer = request.set_start_after(start).set_continuation_token(token).send().await;
+            let page = answer.map_err(|error| explain(self.action("list", prefix), error))?;
+            entries.extend(page.contents().iter().filter_map(|object| self.entry(object)));
+            token = page.next_continuation_token;
+            if token.is_none() {
+                break;
+            }
+        }
+        entries.truncate(limit);
+        Ok(entries)
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), Error> {
+        let request = self.client.delete_object().bucket(&self.bucket).key(self.name(key)?);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if status(&error) == Some(404) && !no_bucket(&error) => Ok(()),
+            Err(error) => Err(explain(self.action("delete", key), error)),
+        }
+    }
+}
+
+impl S3 {
+    fn entry(&self, object: &aws_sdk_s3::types::Object) -> Option<Entry> {
+        let key = object.key()?.strip_prefix(&self.prefix)?.trim_start_matches('/').to_owned();
+        let modified = object.last_modified().and_then(|time| (*time).try_into().ok());
+        let size = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+        Some(Entry { key, size, modified: modified.unwrap_or(std::time::UNIX_EPOCH) })
+    }
+}
+
+/// What has to be true of the object that is there.
+enum Condition<'etag> {
+    None,
+    Absent,
+    Match(&'etag Etag),
+}
+
+/// Makes a client: what is given explicitly wins, the usual AWS chain fills in the rest.
+async fn client(endpoint: Option<String>, region: Option<String>, credentials: Option<&Credentials>) -> Client {
+    let region = region.or_else(|| credentials.and_then(|given| given.region.clone())).map(Region::new);
+    let endpoint = endpoint.or_else(|| credentials.and_then(|given| given.endpoint.clone()));
+    let chain = aws_config::meta::region::RegionProviderChain::first_try(region)
+        .or_default_provider()
+        .or_else(Region::from_static("us-east-1"));
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(chain)
+        .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(200)))
+        .timeout_config(timeouts());
+    if let Some(given) = credentials {
+        loader = loader.credentials_provider(aws_sdk_s3::config::Credentials::new(
+            &given.access_key_id,
+            &given.secret_access_key,
+            given.session_token.clone(),
+            None,
+            "given",
+        ));
+    }
+    if let Some(endpoint) = endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    let shared = loader.load().await;
+    let config = aws_sdk_s3::config::Builder::from(&shared)
+        .force_path_style(shared.endpoint_url().is_some())
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .build();
+    Client::from_conf(config)
+}
+
+/// The SDK has no time limits of its own but the one for connecting.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .read_timeout(Duration::from_secs(30))
+        .operation_attempt_timeout(Duration::from_mins(2))
+        .operation_timeout(Duration::from_mins(5))
+        .build()
+}
+
+/// Reads at most the range that was asked for, also from a store that answers with the whole object or never ends.
+async fn read_body(output: GetObjectOutput, range: Option<Range<u64>>, action: String) -> Result<Object, Error> {
+    let whole = output.content_range().is_none();
+    if let (Some(range), Some(given)) = (&range, output.content_range())
+        && !given.starts_with(&format!("bytes {}-", range.start))
+    {
+        return Err(Error::damaged(action, format!("asked for bytes from {}, answered {given}", range.start)));
+    }
+    let (mut skip, limit) = match &range {
+        Some(range) => (if whole { range.start } else { 0 }, range.end - range.start),
+        None => (0, u64::MAX),
+    };
+    let etag = output.e_tag.clone().filter(|_| range.is_none()).map(Etag);
+    let (mut body, mut bytes) = (output.body, BytesMut::new());
+    while (bytes.len() as u64) < limit {
+        let Some(mut piece) = body.try_next().await.map_err(|error| broken(action.clone(), error))? else { break };
+        let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(piece.len());
+        skip -= skipped as u64;
+        let _ = piece.split_to(skipped);
+        let room = usize::try_from(limit - bytes.len() as u64).unwrap_or(usize::MAX);
+        piece.truncate(room);
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Object { bytes: bytes.freeze(), etag })
+}
+
+fn broken(action: String, error: aws_sdk_s3::primitives::ByteStreamError) -> Error {
+    Error::Unreachable { action, reason: "the answer broke off".to_owned(), source: Some(error.into()) }
+}
+
+fn status<E>(error: &SdkError<E>) -> Option<u16> {
+    error.raw_response().map(|response| response.status().as_u16())
+}
+
+fn no_bucket<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    error.code() == Some("NoSuchBucket")
+}
+
+/// Sorts the SDK's errors into ours: no answer, denied, or an answer that says no.
+fn explain<E>(action: String, error: SdkError<E>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let Some(status) = status(&error) else {
+        let reason = root_cause(&error);
+        return Error::Unreachable { action, reason, source: Some(error.into()) };
+    };
+    let code = error.code().unwrap_or("no error code");
+    let reason = format!("{code}, status {status}");
+    let retryable = status >= 500 || matches!(status, 408 | 409 | 429);
+    match status {
+        401 | 403 => Error::Denied { action, reason, source: Some(error.into()) },
+        _ => Error::Refused { action, reason, retryable, source: Some(error.into()) },
+    }
+}
+
+/// The innermost message of an error: what a person can act on.
+fn root_cause<E: std::error::Error + 'static>(error: &SdkError<E>) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    let text = cause.to_string();
+    if text.is_empty() { DisplayErrorContext(error).to_string() } else { text }
+}

@@ -1,0 +1,176 @@
+//! What every store promises, checked on each kind.
+
+mod support;
+
+use std::{os::unix::fs::PermissionsExt as _, process::Command, time::Duration};
+
+use bytes::Bytes;
+use support::moto::Moto;
+use warmstart_cache::store::{AnyStore, Credentials, Directory, Memory, Store, list_all, open};
+
+/// The promises of [`Store`], one after the other, on an empty store.
+async fn check(store: AnyStore) {
+    reads_and_writes(&store).await;
+    conditional_writes(&store).await;
+    listings(&store).await;
+    bad_keys(&store).await;
+}
+
+async fn reads_and_writes(store: &AnyStore) {
+    assert!(store.get("a/b", None).await.unwrap().is_none());
+    assert!(store.get("a/b", Some(0..10)).await.unwrap().is_none());
+    let etag = store.put("a/b", Bytes::from_static(b"0123456789")).await.unwrap();
+    let object = store.get("a/b", None).await.unwrap().unwrap();
+    assert_eq!((&object.bytes[..], object.etag), (&b"0123456789"[..], Some(etag)));
+    for (range, expected) in [(2..5, "234"), (8..100, "89"), (10..12, ""), (90..99, ""), (3..3, "")] {
+        let part = store.get("a/b", Some(range.clone())).await.unwrap().unwrap();
+        assert_eq!(part.bytes, expected, "{range:?}");
+    }
+    store.put("a/b", Bytes::from_static(b"")).await.unwrap();
+    assert!(store.get("a/b", None).await.unwrap().unwrap().bytes.is_empty());
+    assert!(store.get("a/b", Some(0..9)).await.unwrap().unwrap().bytes.is_empty());
+    store.delete("a/b").await.unwrap();
+    store.delete("a/b").await.unwrap();
+    assert!(store.get("a/b", None).await.unwrap().is_none());
+}
+
+async fn conditional_writes(store: &AnyStore) {
+    let first = store.put_if_absent("lease", "one".into()).await.unwrap().expect("nothing was there");
+    assert!(store.put_if_absent("lease", "two".into()).await.unwrap().is_none());
+    let second = store.put_if_match("lease", "two".into(), &first).await.unwrap().expect("it was the first");
+    assert!(store.put_if_match("lease", "three".into(), &first).await.unwrap().is_none());
+    assert_eq!(store.get("lease", None).await.unwrap().unwrap().bytes, "two");
+    store.delete("lease").await.unwrap();
+    assert!(store.put_if_match("lease", "three".into(), &second).await.unwrap().is_none());
+    assert!(store.get("lease", None).await.unwrap().is_none());
+}
+
+async fn listings(store: &AnyStore) {
+    assert!(list_all(store, "").await.unwrap().is_empty());
+    for key in ["x/b", "x/a", "x/a-1/z", "x/c/d/e", "y/a", "xx"] {
+        store.put(key, Bytes::from(key)).await.unwrap();
+    }
+    let keys = |entries: Vec<warmstart_cache::store::Entry>| entries.into_iter().map(|e| e.key).collect::<Vec<_>>();
+    assert_eq!(keys(list_all(store, "x/").await.unwrap()), ["x/a", "x/a-1/z", "x/b", "x/c/d/e"]);
+    assert_eq!(keys(list_all(store, "x/a").await.unwrap()), ["x/a", "x/a-1/z"]);
+    assert_eq!(keys(list_all(store, "").await.unwrap()).len(), 6);
+    assert_eq!(keys(store.list("x/", "", 2).await.unwrap()), ["x/a", "x/a-1/z"]);
+    assert_eq!(keys(store.list("x/", "x/a-1/z", 2).await.unwrap()), ["x/b", "x/c/d/e"]);
+    assert!(list_all(store, "none/").await.unwrap().is_empty());
+    let entry = &store.list("xx", "", 1).await.unwrap()[0];
+    assert_eq!(entry.size, 2);
+    assert!(entry.modified.elapsed().unwrap_or_default() < Duration::from_hours(1));
+}
+
+async fn bad_keys(store: &AnyStore) {
+    for key in ["../x", "/etc/passwd", ".tmp/x", "a//b", "", "a b"] {
+        assert!(store.put(key, Bytes::new()).await.is_err(), "{key}");
+        assert!(store.get(key, None).await.is_err(), "{key}");
+        assert!(store.delete(key).await.is_err(), "{key}");
+    }
+    assert!(store.list("../", "", 1).await.is_err());
+}
+
+#[tokio::test]
+async fn memory_keeps_every_promise() {
+    check(AnyStore::Memory(Memory::new())).await;
+}
+
+#[tokio::test]
+async fn a_directory_keeps_every_promise() {
+    let directory = tempfile::tempdir().unwrap();
+    check(open(&format!("file://{}", directory.path().display()), None).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn s3_keeps_every_promise() {
+    let moto = Moto::start();
+    check(moto.store("promises").await).await;
+}
+
+#[tokio::test]
+async fn s3_lists_more_than_one_page() {
+    let moto = Moto::start();
+    let store = moto.store("pages").await;
+    for number in 0..1005 {
+        store.put(&format!("n/{number:04}"), Bytes::new()).await.unwrap();
+    }
+    assert_eq!(list_all(&store, "n/").await.unwrap().len(), 1005);
+    assert_eq!(store.list("n/", "n/0002", 1002).await.unwrap().len(), 1002);
+}
+
+#[tokio::test]
+async fn a_missing_bucket_is_an_error_and_no_empty_store() {
+    let moto = Moto::start();
+    let store = open("s3://no-such-bucket", Some(&moto.credentials())).await.unwrap();
+    let error = store.get("a", None).await.unwrap_err();
+    assert!(error.to_string().contains("NoSuchBucket"), "{error}");
+    assert!(!error.is_retryable());
+}
+
+#[tokio::test]
+async fn a_refused_port_is_one_clear_retryable_error() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let credentials = Credentials {
+        access_key_id: "a".into(),
+        secret_access_key: "hush-hush".into(),
+        endpoint: Some(format!("http://{free}")),
+        ..Credentials::default()
+    };
+    assert!(!format!("{credentials:?}").contains("hush"));
+    let store = open("s3://bucket", Some(&credentials)).await.unwrap();
+    let error = store.get("a", None).await.unwrap_err();
+    assert!(error.is_retryable());
+    let text = error.to_string();
+    assert!(text.contains("s3://bucket/a") && text.contains("refused") && !text.contains('\n'), "{text}");
+}
+
+#[tokio::test]
+async fn addresses_that_name_no_store_are_refused() {
+    for url in ["", "bucket", "ftp://x/y", "s3:///prefix", "file:///", "file://host/x", "s3://bucket/../x%20y"] {
+        let error = open(url, None).await.unwrap_err().to_string();
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_directory_keeps_is_private() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("store");
+    let store = Directory::open(&root).unwrap();
+    store.put("jobs/1", "secret".into()).await.unwrap();
+    store.put_if_absent("jobs/2", "secret".into()).await.unwrap();
+    let mode = |path: &str| root.join(path).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode(""), mode("jobs"), mode("jobs/1"), mode("jobs/2")], [0o700, 0o700, 0o600, 0o600]);
+    assert_eq!(std::fs::read_dir(root.join(".tmp")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_writers_at_once_one_wins() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Directory::open(directory.path()).unwrap();
+    for round in 0..20 {
+        let key = format!("round/{round}");
+        let etag = store.put(&key, "start".into()).await.unwrap();
+        let swaps = (0..8).map(|n| {
+            // Each with a handle of its own, as separate processes would have.
+            let (store, key, etag) = (Directory::open(directory.path()).unwrap(), key.clone(), etag.clone());
+            tokio::spawn(async move { store.put_if_match(&key, format!("{n}").into(), &etag).await.unwrap().is_some() })
+        });
+        let won = futures_util::future::join_all(swaps).await;
+        assert_eq!(won.into_iter().filter(|won| *won.as_ref().unwrap()).count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_killed_writers_left_is_not_listed_and_goes_after_a_day() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Directory::open(directory.path()).unwrap();
+    let (old, young) = (directory.path().join(".tmp/put-old"), directory.path().join(".tmp/put-young"));
+    std::fs::write(&old, "half").unwrap();
+    std::fs::write(&young, "half").unwrap();
+    assert!(Command::new("touch").args(["-d", "3 days ago"]).arg(&old).status().unwrap().success());
+    assert!(list_all(&store, "").await.unwrap().is_empty());
+    Directory::open(directory.path()).unwrap();
+    assert!(!old.exists() && young.exists());
+}
