@@ -4,6 +4,9 @@
 
 pub mod archive;
 pub mod cli;
+pub mod docker;
+pub mod fault;
+pub mod log;
 pub mod script;
 pub mod variables;
 pub mod workspace;

@@ -1,0 +1,132 @@
+//! Names and labels of what a job makes in Docker (protocol §4.5).
+
+use crate::docker::volumes::slug;
+use std::collections::HashMap;
+use warmstart_api::assignment::GitLab;
+use warmstart_gitlab::payload::Job;
+
+/// The label that `purge` looks for.
+pub const EXECUTOR: &str = "warmstart.executor";
+
+/// The label by which the clean-up of one job finds what is that job's.
+pub const JOB: &str = "warmstart.job";
+
+const PREFIX: &str = "com.gitlab.gitlab-runner.";
+
+/// Who a job is, in Docker's eyes.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Name of everything of the job, without the random part.
+    pub stem: String,
+    /// 16 hex digits, drawn once per run of a job.
+    pub random: String,
+    /// Labels of everything.
+    pub labels: HashMap<String, String>,
+}
+
+impl Identity {
+    /// Composes names and labels of a job on an executor.
+    #[must_use]
+    pub fn new(executor: &str, job: &Job, gitlab: &GitLab, timeout: &str) -> Self {
+        let random = hex::encode(rand::random::<[u8; 8]>());
+        let stem = stem(&gitlab.short_token, job.job_info.project_id, gitlab.concurrent_id);
+        let labels = labels(executor, job, gitlab, timeout, &random);
+        Self { stem, random, labels }
+    }
+
+    /// The name of a container.
+    #[must_use]
+    pub fn name(&self, suffix: &str) -> String {
+        format!("{}-{}-{suffix}", self.stem, self.random)
+    }
+
+    /// The labels of one thing, which is a `kind`.
+    #[must_use]
+    pub fn labels(&self, kind: &str) -> HashMap<String, String> {
+        let mut labels = self.labels.clone();
+        labels.insert(format!("{PREFIX}type"), kind.to_owned());
+        labels
+    }
+
+    /// The labels of a service.
+    #[must_use]
+    pub fn service_labels(&self, service: &str, version: &str) -> HashMap<String, String> {
+        let mut labels = self.labels("service");
+        labels.insert(format!("{PREFIX}service"), service.to_owned());
+        labels.insert(format!("{PREFIX}service.version"), version.to_owned());
+        labels
+    }
+
+    /// Docker's filter for everything of this job.
+    #[must_use]
+    pub fn filter(&self) -> HashMap<String, Vec<String>> {
+        filter(JOB, &self.random)
+    }
+}
+
+/// Docker's filter for a label with a value.
+#[must_use]
+pub fn filter(label: &str, value: &str) -> HashMap<String, Vec<String>> {
+    HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])])
+}
+
+fn stem(short_token: &str, project: u64, concurrent: u32) -> String {
+    let name = format!("runner-{short_token}-project-{project}-concurrent-{concurrent}").to_lowercase();
+    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(63).collect();
+    name.trim_end_matches('-').to_owned()
+}
+
+fn labels(executor: &str, job: &Job, gitlab: &GitLab, timeout: &str, random: &str) -> HashMap<String, String> {
+    let gitlabs = [
+        ("job.id", job.id.to_string()),
+        ("job.url", job_url(job)),
+        ("job.sha", job.git_info.sha.clone()),
+        ("job.before_sha", job.git_info.before_sha.clone()),
+        ("job.ref", job.git_info.ref_name.clone()),
+        ("job.timeout", timeout.to_owned()),
+        ("project.id", job.job_info.project_id.to_string()),
+        ("project.runner_id", gitlab.concurrent_project_id.to_string()),
+        ("pipeline.id", job.variable("CI_PIPELINE_ID").unwrap_or_default().to_owned()),
+        ("runner.id", gitlab.short_token.clone()),
+        ("runner.local_id", gitlab.concurrent_id.to_string()),
+        ("runner.system_id", gitlab.system_id.clone()),
+        ("managed", "true".to_owned()),
+    ];
+    let ours = [(EXECUTOR.to_owned(), executor.to_owned()), (JOB.to_owned(), random.to_owned())];
+    gitlabs.into_iter().map(|(key, value)| (format!("{PREFIX}{key}"), value)).chain(ours).collect()
+}
+
+/// The job's page: the repository's URL without credentials, and the id.
+fn job_url(job: &Job) -> String {
+    let Ok(mut url) = url::Url::parse(job.git_info.repo_url.expose()) else {
+        return String::new();
+    };
+    // Both can fail only for URLs that cannot have user info at all.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    format!("{}/-/jobs/{}", url.as_str().trim_end_matches(".git"), job.id)
+}
+
+/// The part of a service container's name that tells which one it is.
+#[must_use]
+pub fn service_suffix(service: &str, index: usize) -> String {
+    format!("{}-{index}", slug(service))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_name_is_a_host_name_of_at_most_63_characters() {
+        assert_eq!(stem("ABC_d.ef", 42, 0), "runner-abcdef-project-42-concurrent-0");
+        assert!(stem(&"x".repeat(80), 42, 0).len() <= 63);
+    }
+
+    #[test]
+    fn the_jobs_url_has_no_credentials() {
+        let mut job = Job { id: 7, ..Job::default() };
+        job.git_info.repo_url = "https://gitlab-ci-token:secret@gitlab.test/group/demo.git".into();
+        assert_eq!(job_url(&job), "https://gitlab.test/group/demo/-/jobs/7");
+    }
+}

@@ -1,0 +1,251 @@
+//! Which directories and volumes the containers of a job see (protocol §4.8).
+
+use crate::fault::Fault;
+use sha2::{Digest, Sha256};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use warmstart_gitlab::payload::Job;
+
+/// What the plan is made from.
+pub struct Wanted<'a> {
+    /// `[runners.docker] volumes`, destinations expanded.
+    pub volumes: &'a [Volume],
+    /// The directory of the builds, inside and on the host.
+    pub builds: &'a Builds,
+    /// The project directory inside the containers.
+    pub project_dir: &'a str,
+    /// Beginning of the names of volumes that later jobs of the project may find again.
+    pub reusable: &'a str,
+    /// Beginning of the names of volumes that end with the job.
+    pub temporary: &'a str,
+    /// Whether the job's volumes are apart from those of unprotected refs.
+    pub protected: bool,
+    /// Keep nothing for later jobs.
+    pub disable_cache: bool,
+}
+
+/// The directory of the builds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Builds {
+    /// Inside every container.
+    pub inside: String,
+    /// On the host.
+    pub host: PathBuf,
+    /// Mounted by the runner's settings: shared with other jobs and kept after this one (protocol §3.1).
+    pub shared: bool,
+}
+
+impl Builds {
+    /// Where a path inside the containers lies on the host; `None` outside of the builds.
+    #[must_use]
+    pub fn on_host(&self, inside: &str) -> Option<PathBuf> {
+        Some(self.host.join(Path::new(inside).strip_prefix(&self.inside).ok()?))
+    }
+}
+
+/// One entry of `volumes`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Volume {
+    /// A host directory or a named volume, with Docker's options.
+    Bind {
+        /// Path or name.
+        source: String,
+        /// Where it is mounted.
+        dest: String,
+        /// `ro`, `rw`, `z`, …; empty for none.
+        options: String,
+    },
+    /// A volume without a source: kept between jobs of the same project.
+    Cache {
+        /// Where it is mounted.
+        dest: String,
+    },
+}
+
+impl Volume {
+    /// Where it is mounted.
+    #[must_use]
+    pub fn dest(&self) -> &str {
+        match self {
+            Self::Bind { dest, .. } | Self::Cache { dest } => dest,
+        }
+    }
+}
+
+/// What to make and to mount.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub struct Plan {
+    /// Docker's `Binds` of every container.
+    pub binds: Vec<String>,
+    /// Named volumes to make first.
+    pub named: Vec<Named>,
+    /// Destinations below the project directory: the host does not see their files.
+    pub hidden: Vec<String>,
+}
+
+/// A volume of ours.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Named {
+    /// Docker's name.
+    pub name: String,
+    /// Where it is mounted; made writable for every user.
+    pub dest: String,
+    /// Removed with the job.
+    pub temporary: bool,
+}
+
+/// Reads the `volumes` of the settings. Only destinations are expanded; relative ones are below `base`.
+pub fn parse(entries: &[String], base: &str, expand: impl Fn(&str) -> String) -> Result<Vec<Volume>, Fault> {
+    let mut seen = HashSet::new();
+    let mut volumes = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let volume = parse_one(entry, base, &expand)?;
+        match volume.dest() {
+            "/" => return Err(Fault::Configuration(format!("invalid volume \"{entry}\": it cannot be mounted at /"))),
+            dest if !seen.insert(dest.to_owned()) => {
+                return Err(Fault::Configuration(format!("volume for container path \"{dest}\" is defined twice")));
+            }
+            _ => volumes.push(volume),
+        }
+    }
+    Ok(volumes)
+}
+
+fn parse_one(entry: &str, base: &str, expand: impl Fn(&str) -> String) -> Result<Volume, Fault> {
+    let absolute = |dest: &str| {
+        let dest = expand(dest);
+        let dest = if dest.starts_with('/') { dest } else { format!("{base}/{dest}") };
+        let trimmed = dest.trim_end_matches('/');
+        if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }
+    };
+    match entry.splitn(3, ':').collect::<Vec<_>>()[..] {
+        [dest] if !dest.is_empty() => Ok(Volume::Cache { dest: absolute(dest) }),
+        [source, dest, ref options @ ..] if !source.is_empty() && !dest.is_empty() => Ok(Volume::Bind {
+            source: source.to_owned(),
+            dest: absolute(dest),
+            options: options.first().copied().unwrap_or_default().to_owned(),
+        }),
+        _ => Err(Fault::Configuration(format!("invalid volume \"{entry}\": expected source:destination[:options]"))),
+    }
+}
+
+/// The builds directory: the one that the settings mount, else `own` on the host.
+#[must_use]
+pub fn builds(volumes: &[Volume], inside: &str, own: PathBuf) -> Builds {
+    let mounted = volumes.iter().find_map(|volume| match volume {
+        Volume::Bind { source, dest, .. } if source.starts_with('/') => {
+            Some(Path::new(source).join(Path::new(inside).strip_prefix(dest).ok()?))
+        }
+        _ => None,
+    });
+    let shared = mounted.is_some();
+    Builds { inside: inside.to_owned(), host: mounted.unwrap_or(own), shared }
+}
+
+/// Decides what to make and to mount.
+#[must_use]
+pub fn plan(wanted: &Wanted<'_>) -> Plan {
+    let mut plan = Plan::default();
+    if !wanted.builds.shared {
+        plan.binds.push(format!("{}:{}", wanted.builds.host.display(), wanted.builds.inside));
+    }
+    for volume in wanted.volumes {
+        if Path::new(volume.dest()).starts_with(wanted.project_dir) {
+            plan.hidden.push(volume.dest().to_owned());
+        }
+        plan.binds.push(match volume {
+            Volume::Bind { source, dest, options } if options.is_empty() => format!("{source}:{dest}"),
+            Volume::Bind { source, dest, options } => format!("{source}:{dest}:{options}"),
+            Volume::Cache { dest } => {
+                let named = named(wanted, dest);
+                let bind = format!("{}:{dest}", named.name);
+                plan.named.push(named);
+                bind
+            }
+        });
+    }
+    plan
+}
+
+fn named(wanted: &Wanted<'_>, dest: &str) -> Named {
+    let digest = &hex::encode(Sha256::digest(dest))[..32];
+    let name = match (wanted.disable_cache, wanted.protected) {
+        (true, _) => format!("{}-cache-{digest}", wanted.temporary),
+        (false, true) => format!("{}-cache-{digest}-protected", wanted.reusable),
+        (false, false) => format!("{}-cache-{digest}", wanted.reusable),
+    };
+    Named { name, dest: dest.to_owned(), temporary: wanted.disable_cache }
+}
+
+/// Whether the job's volumes are kept apart from those of unprotected refs.
+#[must_use]
+pub fn protected(job: &Job) -> bool {
+    let said = job.variable("CI_COMMIT_REF_PROTECTED") == Some("true");
+    job.git_info.protected.unwrap_or(said) || job.cache.iter().any(|cache| cache.key.ends_with("-protected"))
+}
+
+/// A path as part of a name: `/` becomes `__`.
+#[must_use]
+pub fn slug(path: &str) -> String {
+    path.replace('/', "__")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(entries: &[&str]) -> Result<Vec<Volume>, Fault> {
+        let entries: Vec<String> = entries.iter().map(ToString::to_string).collect();
+        parse(&entries, "/builds/group/demo", |text| text.replace("$X", "x"))
+    }
+
+    fn planned(entries: &[&str], disable_cache: bool) -> Plan {
+        let volumes = parsed(entries).expect("valid volumes");
+        let builds = builds(&volumes, "/builds", "/data/b1".into());
+        plan(&Wanted {
+            volumes: &volumes,
+            builds: &builds,
+            project_dir: "/builds/group/demo",
+            reusable: "runner-abc",
+            temporary: "runner-tmp",
+            protected: false,
+            disable_cache,
+        })
+    }
+
+    #[test]
+    fn a_volume_without_a_source_is_kept_for_the_project() {
+        let plan = planned(&["/cache"], false);
+        assert_eq!(plan.binds[0], "/data/b1:/builds");
+        assert!(plan.binds[1].starts_with("runner-abc-cache-") && plan.binds[1].ends_with(":/cache"));
+        assert!(!plan.named[0].temporary);
+    }
+
+    #[test]
+    fn without_cache_every_volume_of_ours_ends_with_the_job() {
+        assert!(planned(&["/cache"], true).named[0].temporary);
+    }
+
+    #[test]
+    fn only_destinations_are_expanded_and_relative_ones_are_below_the_project() {
+        let plan = planned(&["/s/$X:/d/$X:ro", "vendor"], false);
+        assert_eq!(plan.binds[1], "/s/$X:/d/x:ro");
+        assert_eq!(plan.hidden, ["/builds/group/demo/vendor"]);
+    }
+
+    #[test]
+    fn a_builds_directory_of_the_settings_is_used_and_shared() {
+        let volumes = parsed(&["/srv/all:/"]);
+        assert!(volumes.is_err());
+        let volumes = parsed(&["/srv/builds:/builds:rw"]).expect("valid");
+        let found = builds(&volumes, "/builds", "/data/b1".into());
+        assert_eq!(found, Builds { inside: "/builds".into(), host: "/srv/builds".into(), shared: true });
+        assert_eq!(found.on_host("/builds/a/b"), Some("/srv/builds/a/b".into()));
+        assert_eq!(found.on_host("/other"), None);
+    }
+
+    #[test]
+    fn the_same_destination_twice_is_refused() {
+        assert!(parsed(&["/a:/x", "/b:/x/"]).is_err());
+    }
+}
