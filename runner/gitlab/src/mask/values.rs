@@ -1,0 +1,86 @@
+//! First stage: the values of masked variables.
+//!
+//! Every byte that belongs to an occurrence of a value disappears; occurrences that overlap become one `[MASKED]`. So
+//! nothing of a value remains, however values contain or overlap each other.
+
+use super::MASKED;
+use super::needles::Needles;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A table for every state is quickest, and takes about 1 KiB for each byte of the values: for few bytes only.
+const SMALL: usize = 4 * 1024;
+
+/// The compiled values.
+#[derive(Clone, Debug)]
+pub(super) struct Values(Option<Arc<Compiled>>);
+
+#[derive(Debug)]
+struct Compiled {
+    needles: Needles,
+    search: AhoCorasick,
+}
+
+impl Values {
+    pub(super) fn new(values: &BTreeSet<String>) -> Self {
+        if values.is_empty() {
+            return Self(None);
+        }
+        let needles = Needles::new(values.iter().map(|value| value.as_bytes().to_vec()));
+        let kind = (needles.size() > SMALL).then_some(AhoCorasickKind::ContiguousNFA);
+        let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(kind).build(needles.words());
+        let search = search.expect("a payload is far smaller than the 2 GiB an automaton can hold");
+        Self(Some(Arc::new(Compiled { needles, search })))
+    }
+}
+
+/// One stream's state.
+#[derive(Default)]
+pub(super) struct Stage {
+    /// What may be the beginning of a value.
+    held: Vec<u8>,
+    /// So many bytes of it belong to an occurrence whose `[MASKED]` is out already.
+    covered: usize,
+}
+
+impl std::fmt::Debug for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stage({} held)", self.held.len())
+    }
+}
+
+impl Stage {
+    pub(super) fn pass(&mut self, values: &Values, piece: &[u8], last: bool, out: &mut Vec<u8>) {
+        self.held.extend_from_slice(piece);
+        let decided = match &values.0 {
+            Some(compiled) => self.mask(compiled, last, out),
+            None => self.held.len(),
+        };
+        if self.covered < decided {
+            out.extend_from_slice(&self.held[self.covered..decided]);
+        }
+        self.covered = self.covered.saturating_sub(decided);
+        self.held.drain(..decided);
+    }
+
+    /// Masks what begins in the decided part of the held bytes; says how long that part is.
+    fn mask(&mut self, compiled: &Compiled, last: bool, out: &mut Vec<u8>) -> usize {
+        let text = &self.held;
+        let decided = if last { text.len() } else { compiled.needles.undecided(text) };
+        let mut from = 0;
+        while from < decided {
+            let Some(found) = compiled.search.find(Input::new(text).range(from..)) else { break };
+            if found.start() >= decided {
+                break;
+            }
+            if found.start() >= self.covered {
+                out.extend_from_slice(&text[self.covered..found.start()]);
+                out.extend_from_slice(MASKED.as_bytes());
+            }
+            self.covered = self.covered.max(found.end());
+            from = found.start() + 1;
+        }
+        decided
+    }
+}
