@@ -17,6 +17,21 @@ pub enum Level {
     Slowest,
 }
 
+impl Level {
+    /// The level of that name.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "fastest" => Self::Fastest,
+            "fast" => Self::Fast,
+            "default" => Self::Default,
+            "slow" => Self::Slow,
+            "slowest" => Self::Slowest,
+            _ => return None,
+        })
+    }
+}
+
 /// What to collect; all texts are expanded already.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
