@@ -1,8 +1,13 @@
 //! The calls of one job (protocol §1.7, §1.8).
 
 use super::Client;
-use crate::update::{Signal, Update, UpdateAnswer};
+use super::answer::{interval, read, signal, stored};
+use super::transport::Call;
+use crate::update::{FailureReason, LogState, Signal, State, Update, UpdateAnswer, Verdict};
 use crate::{Error, info::Info, secret::Secret};
+use bytes::Bytes;
+use reqwest::{Method, Response};
+use serde::Serialize;
 use std::time::Duration;
 
 /// The calls under `/jobs/:id`, with the job's token. Clones share connections.
@@ -58,15 +63,102 @@ impl JobClient {
     /// [`Signal::Aborted`] means drop the job silently, [`Signal::Canceling`] report it failed at once, else go on.
     /// An error is a transport error.
     pub async fn update(&self, update: &Update) -> Result<UpdateAnswer, Error> {
-        let _ = update;
-        std::future::ready(()).await;
-        todo!()
+        let call = self.call("update the job's state", Method::PUT, "");
+        let body = Body::new(self, update);
+        let dress = |request: reqwest::RequestBuilder| request.header("JOB-TOKEN", self.token.expose()).json(&body);
+        let response = self.client.transport.send(&call, dress).await?;
+        let (signal, interval) = (signal(response.headers()), interval(response.headers()));
+        let verdict = Verdict::of(response.status().as_u16(), why(&call, response).await);
+        Ok(UpdateAnswer { verdict, signal, interval })
     }
 
-    /// Sends `bytes` of the log that begin at `offset`: one try (over the retry layer). Never empty.
-    pub async fn patch_trace(&self, offset: u64, bytes: bytes::Bytes, debug: bool) -> Result<PatchAnswer, Error> {
-        let _ = (offset, bytes, debug);
-        std::future::ready(()).await;
-        todo!()
+    /// Sends `bytes` of the log that begin at `offset`: one try (over the retry layer). Nothing is stored
+    /// without a call: GitLab takes no empty patch.
+    pub async fn patch_trace(&self, offset: u64, bytes: Bytes, debug: bool) -> Result<PatchAnswer, Error> {
+        if bytes.is_empty() {
+            return Ok(PatchAnswer { verdict: PatchVerdict::Stored, signal: Signal::Running, interval: None });
+        }
+        let mut call = self.call("send the job's log", Method::PATCH, "/trace");
+        call.url.set_query(Some(&format!("debug_trace={debug}")));
+        let range = format!("{offset}-{}", offset + bytes.len() as u64 - 1);
+        let dress = |request: reqwest::RequestBuilder| {
+            let request = request.header("JOB-TOKEN", self.token.expose()).header("Content-Type", "text/plain");
+            request.header("Content-Range", &range).body(bytes.clone())
+        };
+        let response = self.client.transport.send(&call, dress).await?;
+        Ok(PatchAnswer::of(&call, response).await)
+    }
+
+    fn call(&self, what: &'static str, method: Method, path: &str) -> Call {
+        let mut call = self.client.transport.call(what, method, &format!("jobs/{}{path}", self.id));
+        call.total = self.client.transport.timing().update;
+        call
+    }
+}
+
+impl PatchAnswer {
+    async fn of(call: &Call, response: Response) -> Self {
+        let headers = response.headers();
+        let (signal, interval, stored) = (signal(headers), interval(headers), stored(headers));
+        let status = response.status().as_u16();
+        let why = why(call, response).await;
+        let verdict = match status {
+            202 => PatchVerdict::Stored,
+            416 => PatchVerdict::Has(stored),
+            404 => PatchVerdict::Missing,
+            _ => PatchVerdict::Failed(why),
+        };
+        let signal = if status == 403 { Signal::Aborted } else { signal };
+        Self { verdict, signal, interval }
+    }
+}
+
+/// The status and GitLab's reason, as a line; reads the body to its end, so that the connection is used again.
+async fn why(call: &Call, response: Response) -> String {
+    if response.status().is_success() {
+        read(response).await;
+        return String::new();
+    }
+    call.failure(response).await.to_string()
+}
+
+/// The body of a job update (protocol §1.8).
+#[derive(Serialize)]
+struct Body<'a> {
+    info: &'a Info,
+    token: &'a Secret,
+    state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure_reason: Option<&'static str>,
+    /// The deprecated copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
+    output: Output,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i32>,
+}
+
+#[derive(Serialize)]
+struct Output {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytesize: Option<u64>,
+}
+
+impl<'a> Body<'a> {
+    fn new(job: &'a JobClient, update: &Update) -> Self {
+        let LogState { checksum, bytes } = update.log;
+        let checksum = checksum.map(|checksum| format!("crc32:{checksum:08x}"));
+        let failed = update.state == State::Failed;
+        Self {
+            info: &job.info,
+            token: &job.token,
+            state: update.state,
+            failure_reason: update.reason.filter(|_| failed).map(FailureReason::as_str),
+            output: Output { checksum: checksum.clone(), bytesize: (bytes > 0).then_some(bytes) },
+            checksum,
+            exit_code: update.exit_code.filter(|&code| failed && code != 0),
+        }
     }
 }

@@ -1,14 +1,19 @@
 //! The HTTP client for GitLab's runner API (protocol §1.1, §1.4, §1.5).
 
+mod answer;
 mod health;
 mod job;
 mod request;
+mod retry;
+pub(crate) mod transport;
 
 pub use health::Health;
 pub use job::{JobClient, PatchAnswer, PatchVerdict};
 pub use request::{Acquired, Answer};
 
 use crate::{Error, Timing, info::Info, secret::Secret};
+use serde::Deserialize;
+use transport::Transport;
 
 /// How to reach GitLab.
 #[derive(Clone, Debug, Default)]
@@ -33,9 +38,10 @@ pub struct Identity {
 }
 
 /// A token that GitLab knows.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 pub struct Verified {
     /// The runner's id; 0 where an old server does not tell.
+    #[serde(default)]
     pub id: u64,
     /// RFC 3339, if the token expires.
     pub token_expires_at: Option<String>,
@@ -43,33 +49,14 @@ pub struct Verified {
 
 /// A client for one GitLab. Clones share connections.
 #[derive(Clone, Debug)]
-pub struct Client {}
+pub struct Client {
+    pub(crate) transport: Transport,
+}
 
 impl Client {
     /// Makes a client for the GitLab at `url`, as configured: `http` or `https`, a path is kept. No call is made.
     pub fn new(url: &str, options: &Options) -> Result<Self, Error> {
-        let _ = (url, options);
-        todo!()
-    }
-
-    /// Asks whether GitLab knows the token, and lets it know what the runner can do (protocol §1.4).
-    ///
-    /// An error with status 403 means a wrong or removed token, 422 an orphaned runner; any other error only that
-    /// it could not be told.
-    pub async fn verify(&self, identity: &Identity) -> Result<Verified, Error> {
-        let _ = identity;
-        std::future::ready(()).await;
-        todo!()
-    }
-
-    /// Asks for a job (protocol §1.5). `last_update` is the last [`Answer::last_update`] that was there.
-    ///
-    /// GitLab may hold the call for 50 s and more. Do not drop it: a job may be on its way. Every reaction of the
-    /// table in §1.5 is an [`Answer`]; an error means that no request could be made at all.
-    pub async fn request_job(&self, identity: &Identity, last_update: Option<&str>) -> Result<Answer, Error> {
-        let _ = (identity, last_update);
-        std::future::ready(()).await;
-        todo!()
+        Ok(Self { transport: Transport::new(url, options)? })
     }
 
     /// The calls of one job, with its own token. For artifacts of a dependency: that job's id and token.
