@@ -35,7 +35,7 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct Gate {
     reached: watch::Receiver<bool>,
-    release: Option<oneshot::Sender<()>>,
+    release: oneshot::Sender<()>,
 }
 
 impl Gate {
@@ -44,11 +44,9 @@ impl Gate {
         self.reached.wait_for(|reached| *reached).await.expect("the proxy lives as long as the test");
     }
 
-    /// Lets a held call go on.
-    pub fn release(mut self) {
-        if let Some(release) = self.release.take() {
-            let _ = release.send(());
-        }
+    /// Lets a held call go on. Dropping the gate instead breaks the agent's connection.
+    pub fn release(self) {
+        let _ = self.release.send(());
     }
 }
 
@@ -116,7 +114,7 @@ impl Proxy {
         let (reached, seen) = watch::channel(false);
         let (release, released) = oneshot::channel();
         lock(&self.inner.scripted).push(Scripted { call: call.to_owned(), fault, reached, release: released });
-        Gate { reached: seen, release: Some(release) }
+        Gate { reached: seen, release }
     }
 
     /// Breaks all connections and refuses new ones, until [`Proxy::mend`].
@@ -188,7 +186,7 @@ async fn handle(request: Request<Incoming>, inner: Arc<Inner>) -> Result<Respons
         }
         Fault::HoldRequest => {
             scripted.reached.send_replace(true);
-            let _ = scripted.release.await;
+            scripted.release.await.context("request lost while it was held")?;
             forward(request, &inner, name).await
         }
         Fault::LoseAnswer => {
@@ -199,7 +197,7 @@ async fn handle(request: Request<Incoming>, inner: Arc<Inner>) -> Result<Respons
         Fault::HoldAnswer => {
             let answer = forward(request, &inner, name).await?;
             scripted.reached.send_replace(true);
-            let _ = scripted.release.await;
+            scripted.release.await.context("answer lost while it was held")?;
             Ok(answer)
         }
     }

@@ -1,0 +1,11 @@
+//! Promises that cross binaries: runner, agents and cache as real processes, a real Docker daemon, real git, and a fake
+//! GitLab that judges every call. One module per promise; `make test` builds the binaries first.
+
+mod a_job_goes_all_the_way;
+mod a_killed_agent_loses_nothing_before_the_script;
+mod a_killed_runner_loses_no_job;
+mod a_lost_answer_changes_nothing;
+mod a_restarted_runner_keeps_its_leases;
+mod gitlab_may_be_away;
+mod jobs;
+mod what_is_wrong_is_said_in_one_line;
