@@ -1,0 +1,72 @@
+//! The demo: a pipeline of a real project runs twice, on executors that serve one job each. The first run finds nothing,
+//! the second finds the cache of the first.
+
+mod screen;
+mod table;
+
+use crate::gitlab::pipeline::{self, JobReport};
+use crate::gitlab::{JobState, Options};
+use crate::harness::{DEBIAN, Deployment, Setup, host_for_containers};
+use anyhow::{Context, Result, ensure};
+use screen::Screen;
+use std::path::Path;
+
+/// Where the host keeps its CA certificates; shared with the jobs, so that the package index is trusted wherever the
+/// host trusts it.
+const CERTIFICATES: &str = "/etc/ssl/certs";
+
+/// The project that the pipeline builds.
+#[must_use]
+pub fn project() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/demo/project"))
+}
+
+/// Runs the pipeline twice and prints the jobs' logs as they come, then the comparison. Fails when a job fails.
+///
+/// 1. Start the fake GitLab and push the project to it.
+/// 2. Start the runner: executors are processes of this machine, one job each; caches go to a directory.
+/// 3. Run the pipeline, cold.
+/// 4. Run it again, warm.
+///
+/// Dropping the future at any point ends every process and removes every container.
+pub async fn run() -> Result<()> {
+    let screen = Screen::new();
+    screen.title("Starting a GitLab (fake, but strict), a runner and a cache on this machine");
+    let deployment = Deployment::start(setup()?).await?;
+    screen.note(&format!("GitLab listens on {} – open it to see jobs, logs and artifacts", deployment.gitlab.url()));
+    deployment.gitlab.repo("demo/shop").commit_directory(project(), "Add up what the shop has in stock");
+    let ci = std::fs::read_to_string(project().join(".gitlab-ci.yml")).context("read the demo's .gitlab-ci.yml")?;
+    let pipeline = pipeline::parse(&ci)?;
+    screen.title("Pipeline 1: cold, nothing is cached");
+    let cold = run_once(&deployment, &pipeline, &screen).await?;
+    screen.title("Pipeline 2: warm, on new executors");
+    let warm = run_once(&deployment, &pipeline, &screen).await?;
+    screen.title("Seconds per job");
+    screen.text(&table::render(&cold, &warm));
+    deployment.gitlab.assert_clean();
+    Ok(())
+}
+
+async fn run_once(deployment: &Deployment, pipeline: &pipeline::Pipeline, screen: &Screen) -> Result<Vec<JobReport>> {
+    let reports = pipeline::run(&deployment.gitlab, "demo/shop", pipeline, |event| screen.show(&event)).await?;
+    for report in &reports {
+        let state = report.finished.state;
+        ensure!(state == JobState::Success, "job {} ended as {state}; its log is above", report.name);
+    }
+    Ok(reports)
+}
+
+fn setup() -> Result<Setup> {
+    let host = host_for_containers()?;
+    Ok(Setup {
+        gitlab: Options { listen: vec![(host, 0).into()], ..Options::default() },
+        image: DEBIAN.to_owned(),
+        volumes: vec![format!("{CERTIFICATES}:{CERTIFICATES}:ro")],
+        environment: vec![
+            format!("PIP_CERT={CERTIFICATES}/ca-certificates.crt"),
+            "PIP_DISABLE_PIP_VERSION_CHECK=1".to_owned(),
+            "PIP_PROGRESS_BAR=off".to_owned(),
+        ],
+        ..Setup::default()
+    })
+}
