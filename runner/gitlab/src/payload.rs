@@ -67,6 +67,12 @@ pub struct Job {
     /// JSON text of step-runner steps (`run:` jobs), empty otherwise.
     #[serde(deserialize_with = "null")]
     pub run: String,
+    /// Only sent to runners with `job_inputs`.
+    #[serde(deserialize_with = "null")]
+    pub inputs: Vec<serde_json::Value>,
+    /// What a security policy says about the job's variables.
+    #[serde(deserialize_with = "null")]
+    pub policy_options: PolicyOptions,
 }
 
 /// Names and ids around a job.
@@ -104,11 +110,11 @@ pub struct JobInfo {
     #[serde(deserialize_with = "null")]
     pub time_in_queue_seconds: f64,
     /// A number as text: `+Inf` for runners that are not the instance's, or for example `5+`.
-    #[serde(deserialize_with = "null")]
+    #[serde(deserialize_with = "text_or_number")]
     pub project_jobs_running_on_instance_runners_count: String,
-    #[serde(deserialize_with = "null")]
+    #[serde(deserialize_with = "count")]
     pub queue_size: u64,
-    #[serde(deserialize_with = "null")]
+    #[serde(deserialize_with = "count")]
     pub queue_depth: u64,
 }
 
@@ -135,7 +141,7 @@ pub struct GitInfo {
     #[serde(deserialize_with = "null")]
     pub refspecs: Vec<String>,
     /// 0 = full history; already reflects `GIT_DEPTH` or the project's default.
-    #[serde(deserialize_with = "null")]
+    #[serde(deserialize_with = "count")]
     pub depth: u64,
     pub protected: Option<bool>,
 }
@@ -147,12 +153,32 @@ pub struct RunnerInfo {
     /// Seconds; at or below 0 means the default, see [`Job::timeout`].
     #[serde(deserialize_with = "null")]
     pub timeout: i64,
+    /// Where an interactive session would be announced.
+    #[serde(deserialize_with = "null")]
+    pub runner_session_url: String,
+    /// The server's own name for this runner.
+    #[serde(deserialize_with = "null")]
+    pub uuid: String,
+}
+
+/// What a security policy says about the job's variables.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are GitLab's, named as in protocol §1.6")]
+pub struct PolicyOptions {
+    #[serde(deserialize_with = "null")]
+    pub execution_policy_job: bool,
+    #[serde(deserialize_with = "null")]
+    pub policy_name: String,
+    pub policy_variables_override_allowed: Option<bool>,
+    #[serde(deserialize_with = "null")]
+    pub policy_variables_override_exceptions: Vec<String>,
 }
 
 /// A CI/CD variable.
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the fields are GitLab's, named as in protocol §1.6")]
+#[expect(missing_docs, clippy::struct_excessive_bools, reason = "the fields are GitLab's, named as in protocol §1.6")]
 pub struct Variable {
     #[serde(deserialize_with = "null")]
     pub key: String,
@@ -185,6 +211,15 @@ pub struct Step {
     /// Commands; each may contain newlines.
     #[serde(deserialize_with = "null")]
     pub script: Vec<String>,
+    /// Seconds; GitLab's runner ignores it, as it does the two below (§1.6).
+    #[serde(deserialize_with = "null")]
+    pub timeout: i64,
+    /// `on_success`, `always`, `on_failure`.
+    #[serde(deserialize_with = "null")]
+    pub when: When,
+    /// Whether the step may fail.
+    #[serde(deserialize_with = "null")]
+    pub allow_failure: bool,
 }
 
 /// The image of the build container or of a service.
@@ -200,6 +235,8 @@ pub struct Image {
     pub pull_policy: Vec<String>,
     #[serde(deserialize_with = "null")]
     pub executor_opts: ExecutorOpts,
+    #[serde(deserialize_with = "null")]
+    pub ports: Vec<Port>,
     /// Services only: several names separated by spaces or commas.
     #[serde(deserialize_with = "null")]
     pub alias: String,
@@ -209,6 +246,19 @@ pub struct Image {
     /// Services only.
     #[serde(deserialize_with = "null")]
     pub variables: Vec<Variable>,
+}
+
+/// A port that an image declares (for web terminals).
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the fields are GitLab's, named as in protocol §1.6")]
+pub struct Port {
+    #[serde(deserialize_with = "count")]
+    pub number: u64,
+    #[serde(deserialize_with = "null")]
+    pub protocol: String,
+    #[serde(deserialize_with = "null")]
+    pub name: String,
 }
 
 /// Options of an image for one executor; only Docker's are known here.
@@ -275,6 +325,9 @@ pub struct Cache {
     pub paths: Vec<String>,
     #[serde(deserialize_with = "null")]
     pub when: When,
+    /// Whether protected and unprotected branches share it; the server's suffix of the key says the same.
+    #[serde(deserialize_with = "null")]
+    pub unprotect: bool,
     #[serde(deserialize_with = "null")]
     pub fallback_keys: Vec<String>,
 }
@@ -370,6 +423,8 @@ pub struct Features {
     /// Prefixes of tokens to mask in the log, besides the built-in ones.
     #[serde(deserialize_with = "null")]
     pub token_mask_prefixes: Vec<String>,
+    /// Where the server wants traces of the runner's own work.
+    pub tracing: Option<serde_json::Value>,
 }
 
 /// A script around `get_sources`.
@@ -403,6 +458,11 @@ fn null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(input: D) -> R
     Ok(Option::<T>::deserialize(input)?.unwrap_or_default())
 }
 
+/// A number that is not negative; whatever else it is, is 0.
+fn count<'de, D: Deserializer<'de>>(input: D) -> Result<u64, D::Error> {
+    Ok(serde_json::Value::deserialize(input)?.as_u64().unwrap_or(0))
+}
+
 fn text_or_number<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
     Ok(match serde_json::Value::deserialize(input)? {
         serde_json::Value::String(text) => text,
@@ -410,3 +470,6 @@ fn text_or_number<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Erro
         other => other.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests;

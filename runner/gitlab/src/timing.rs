@@ -33,6 +33,8 @@ pub struct Timing {
     pub final_min: Duration,
     /// Longest wait between two rounds of the final update (60 min).
     pub final_max: Duration,
+    /// Rounds of the final update without any progress, in all (10).
+    pub final_rounds: usize,
     /// How long 202 (GitLab still persists the log) is waited for (15 min; GitLab itself gives up after 5).
     pub persist: Duration,
     /// First wait between two tries of an upload (1 s); doubles.
@@ -60,6 +62,7 @@ impl Default for Timing {
             keep_alive: Duration::from_secs(30),
             final_min: Duration::from_secs(1),
             final_max: minutes(60),
+            final_rounds: 10,
             persist: minutes(15),
             upload_min: Duration::from_secs(1),
             upload_max: Duration::from_secs(5),

@@ -129,6 +129,16 @@ impl Final {
     }
 }
 
+impl Final {
+    /// The same, or failed by the system where it was success.
+    pub(crate) fn or_system_failure(self) -> Self {
+        match self.state {
+            State::Failed => self,
+            _ => Self { state: State::Failed, reason: Some(FailureReason::RunnerSystemFailure), exit_code: None },
+        }
+    }
+}
+
 /// What GitLab wants of a running job (protocol §1.9). Goes forward only.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Signal {

@@ -14,7 +14,7 @@ pub struct Health {
 impl Default for Health {
     /// GitLab Runner's: 3 answers, 60 minutes.
     fn default() -> Self {
-        Self::new(3, Duration::from_mins(60))
+        Self::new(3, Duration::from_hours(1))
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     fn three_refusals_in_a_row_stop_polling_for_the_interval() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut health = Health::new(3, Duration::from_secs(60));
+        let mut health = Health::new(3, Duration::from_mins(1));
         for second in 0..3 {
             assert!(health.may_poll(at(second)));
             health.observe(false, at(second));

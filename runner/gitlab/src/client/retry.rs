@@ -40,14 +40,14 @@ mod tests {
         let at = DateTimeParser::new().parse_timestamp(date).expect("a date");
         let before = at - Duration::from_secs(7);
         let after = at + Duration::from_secs(1);
-        let cases: [(&[(&str, &str)], Timestamp, Option<u64>); 7] = [
-            (&[], before, None),
-            (&[("RateLimit-ResetTime", date), ("Retry-After", "3")], before, Some(7)),
-            (&[("RateLimit-ResetTime", date), ("Retry-After", "3")], after, Some(3)),
-            (&[("RateLimit-ResetTime", "soon"), ("Retry-After", "3")], before, Some(3)),
-            (&[("Retry-After", date)], before, None),
-            (&[("Retry-After", "0")], before, None),
-            (&[("Retry-After", "-1")], before, None),
+        let cases = [
+            (vec![], before, None),
+            (vec![("RateLimit-ResetTime", date), ("Retry-After", "3")], before, Some(7)),
+            (vec![("RateLimit-ResetTime", date), ("Retry-After", "3")], after, Some(3)),
+            (vec![("RateLimit-ResetTime", "soon"), ("Retry-After", "3")], before, Some(3)),
+            (vec![("Retry-After", date)], before, None),
+            (vec![("Retry-After", "0")], before, None),
+            (vec![("Retry-After", "-1")], before, None),
         ];
         for (headers, now, expected) in cases {
             let headers: HeaderMap = headers

@@ -143,8 +143,8 @@ impl Call {
         Error::Transport { what: self.what, url: self.shown(), why }
     }
 
-    pub(crate) fn misunderstood(&self, why: impl ToString) -> Error {
-        Error::Answer { what: self.what, url: self.shown(), why: why.to_string() }
+    pub(crate) fn misunderstood(&self, why: impl std::fmt::Display) -> Error {
+        Error::Answer { what: self.what, url: self.shown(), why: format!("{why}") }
     }
 
     /// The error that an answer with an unwanted status is; reads GitLab's reason from its body.

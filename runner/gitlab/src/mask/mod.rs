@@ -35,7 +35,7 @@ const DEFAULT_PREFIXES: [&str; 14] = [
 ];
 
 /// Pieces of this size pass the stages: bounds memory whatever a single write brings.
-const PIECE: usize = 64 * 1024;
+pub(crate) const PIECE: usize = 64 * 1024;
 
 /// What to look for. Cheap to clone.
 #[derive(Clone)]

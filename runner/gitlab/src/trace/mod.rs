@@ -1,12 +1,28 @@
 //! A job's log on its way to GitLab (protocol §1.7), and the job's end (§1.8).
 
+mod finish;
+mod log;
+mod position;
+mod sender;
+mod text;
+mod writer;
+
 use crate::client::JobClient;
 use crate::mask::Masks;
-use crate::{Error, update::Final};
+use crate::{Error, sections, update::Final};
+use log::Log;
+use position::Position;
+use sender::Sender;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 pub use crate::update::Signal;
+pub use finish::Finished;
+pub use writer::Writer;
 
 /// How a log is kept and sent.
 #[derive(Debug)]
@@ -41,84 +57,123 @@ pub enum Start {
     },
 }
 
-/// How a job ended at GitLab.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Finished {
-    /// GitLab has the whole log and the final state.
-    Accepted,
-    /// GitLab takes nothing more of this job (cancelled, deleted, timed out there). Why, in GitLab's words.
-    Refused(String),
+/// What writers and the sending loop have in common.
+#[derive(Debug)]
+struct Shared {
+    log: Mutex<Log>,
+    masks: Mutex<Masks>,
+    /// Counts the changes of `masks`, so that a write need not lock them.
+    masks_version: AtomicUsize,
+}
+
+impl Shared {
+    /// Bytes and checksum of the log.
+    fn size(&self) -> (u64, u32) {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        (log.bytes(), log.checksum())
+    }
+
+    fn masks(&self) -> (usize, Masks) {
+        let masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.masks_version.load(Ordering::Acquire), masks.clone())
+    }
+
+    /// Fails if the log's file ever did.
+    fn check(&self) -> Result<(), Error> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.check().map_err(|source| Error::File { what: "write the job's log".into(), source })
+    }
 }
 
 /// A job's log: a file here, sent to GitLab in the background, with keep-alives while it is silent.
+///
+/// Dropping it stops everything at once and tells GitLab nothing (a job that belongs to somebody else now).
 #[derive(Debug)]
-pub struct Trace {}
+pub struct Trace {
+    shared: Arc<Shared>,
+    signal: watch::Receiver<Signal>,
+    stop: CancellationToken,
+    sender: AbortOnDropHandle<Sender>,
+}
 
 impl Trace {
     /// Makes the file and begins to send. Must be called within a tokio runtime. GitLab need not be there.
     pub fn open(client: JobClient, options: Options) -> Result<Self, Error> {
-        let _ = (client, options);
-        todo!()
+        let mut log = Log::create(&options.directory, options.output_limit)?;
+        let position = begin(&mut log, &options.start)
+            .map_err(|source| Error::File { what: "write the beginning of the job's log".into(), source })?;
+        let masks = Mutex::new(options.masks);
+        let shared = Arc::new(Shared { log: Mutex::new(log), masks, masks_version: AtomicUsize::new(0) });
+        let sender = Sender::new(client, &shared, options.debug, position);
+        let (stop, signal) = (CancellationToken::new(), sender.signal());
+        let sender = AbortOnDropHandle::new(tokio::spawn(sender.run(stop.clone())));
+        Ok(Self { shared, signal, stop, sender })
     }
 
     /// A new stream into the log, masked with its own state.
     #[must_use]
     pub fn writer(&self) -> Writer {
-        todo!()
+        Writer::new(&self.shared)
     }
 
     /// Masks these values too from the next write on, in all writers; what a writer holds back already is looked
     /// through with them.
-    pub fn add_masks<I: IntoIterator<Item = S>, S: AsRef<str>>(&self, values: I) {
-        let _ = values.into_iter().map(|value| value.as_ref().len());
-        todo!()
+    pub fn add_masks<V: IntoIterator<Item: AsRef<str>>>(&self, values: V) {
+        let mut masks = self.shared.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        *masks = masks.with(values);
+        self.shared.masks_version.fetch_add(1, Ordering::Release);
     }
 
     /// What GitLab wants of the job; goes forward only.
     #[must_use]
     pub fn signal(&self) -> watch::Receiver<Signal> {
-        todo!()
+        self.signal.clone()
     }
 
     /// Ends the job: sends what is left of the log, then the final state until GitLab says 200 or refuses for good.
-    /// Writers must be closed before; what they write later is lost.
+    /// Writers must be closed before; what they write later is dropped.
     ///
-    /// Fails when GitLab is away for all rounds, or when a part of the log is lost for good.
+    /// A job whose log's file failed (a full disk) is reported failed whatever `end` says, and then this fails too.
+    /// So it does when GitLab is away for all rounds, or when a part of the log is lost for good.
     pub async fn finish(self, end: Final) -> Result<Finished, Error> {
-        let _ = end;
-        std::future::ready(()).await;
-        todo!()
+        let shared = Arc::clone(&self.shared);
+        let written = shared.check();
+        let end = if written.is_ok() { end } else { end.or_system_failure() };
+        let finished = self.stopped().await?.finish(end).await?;
+        written.map(|()| finished)
     }
 
     /// Hands the job over: stops sending, tries once to send what is left, and gives the log so far for
-    /// [`Start::Continue`]. Only for short logs: it is read into memory.
+    /// [`Start::Continue`]. Writers must be closed before. Only for short logs: it is read into memory.
     pub async fn detach(self) -> Result<Vec<u8>, Error> {
-        std::future::ready(()).await;
-        todo!()
+        let shared = Arc::clone(&self.shared);
+        let mut sender = self.stopped().await?;
+        if let Err(why) = sender.flush().await {
+            tracing::warn!("{why}; the next owner of the job sends it");
+        }
+        shared.check()?;
+        let file = shared.log.lock().unwrap_or_else(PoisonError::into_inner).file();
+        let length = usize::try_from(shared.size().0).unwrap_or(usize::MAX);
+        Ok(log::read(&file, 0, length)?.into())
+    }
+
+    async fn stopped(self) -> Result<Sender, Error> {
+        self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).seal();
+        self.stop.cancel();
+        let stopped = self.sender.await;
+        stopped.map_err(|error| Error::File { what: "go on sending the job's log".into(), source: error.into() })
     }
 }
 
-/// A masked stream into the log: cheap, synchronous, never blocks for the network. Bytes that may be the beginning
-/// of a masked value are held back until that is decided; dropping or closing the writer writes them.
-#[derive(Debug)]
-pub struct Writer {}
-
-impl Writer {
-    /// Writes what is held back.
-    ///
-    /// Fails when the log's file does (a full disk).
-    pub fn close(self) -> std::io::Result<()> {
-        todo!()
-    }
-}
-
-impl std::io::Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let _ = bytes;
-        todo!()
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+/// Writes the beginning of a log and says where it lies in GitLab's.
+fn begin(log: &mut Log, start: &Start) -> std::io::Result<Position> {
+    match start {
+        Start::Fresh => Ok(Position::whole()),
+        Start::Continue(so_far) => log.begin_with(so_far).map(|()| Position::whole()),
+        Start::TakeOver { open_section } => {
+            let now = jiff::Timestamp::now().as_second();
+            let end = open_section.as_deref().map(|name| sections::end(name, now)).unwrap_or_default();
+            log.append(&format!("\n{}{end}", sections::RESET)).map(|()| Position::taken_over())
+        }
     }
 }
