@@ -2,7 +2,17 @@
 //!
 //! One text serves bash, dash and busybox: it is POSIX shell, and every value in it is quoted with single quotes.
 
+mod body;
+mod remote;
+mod sources;
+mod submodules;
+#[cfg(test)]
+mod tests;
+
+pub use sources::{clear_worktree, get_sources, untracked};
+
 use crate::variables::{Directories, Inputs, JobSettings, Variables};
+use body::{Body, quote};
 use warmstart_gitlab::payload::Step;
 
 /// A whole script, to be fed to the standard input of a shell.
@@ -43,47 +53,76 @@ pub struct Context<'a> {
 /// `prepare_script`: a clean start in the temporary directory. `host` is the name of the machine, for the log.
 #[must_use]
 pub fn prepare(context: &Context<'_>, host: &str) -> StageScript {
-    let _ = (context, host);
-    todo!()
+    let mut body = Body::default();
+    body.command(&["rm", "-f", &gitlab_env(context), &format!("{}/masking.db", context.directories.tmp)]);
+    body.line(&format!("printf 'Running on %s via %s...\\n' \"$(hostname 2>/dev/null || :)\" {}", quote(host)));
+    for_helper(context, &body)
 }
 
-/// `get_sources`. An `Err` is a sentence for the log: the stage fails without running.
-pub fn get_sources(context: &Context<'_>) -> Result<StageScript, String> {
-    let _ = context;
-    todo!()
-}
-
-/// `clear_worktree`, before a second attempt at `get_sources`.
-#[must_use]
-pub fn clear_worktree(context: &Context<'_>) -> Option<StageScript> {
-    let _ = context;
-    todo!()
-}
-
-/// A step of the user's, except `after_script`.
+/// A step of the user's, except `after_script`; `None` when it has no commands.
 #[must_use]
 pub fn step(context: &Context<'_>, step: &Step) -> Option<StageScript> {
-    let _ = (context, step);
-    todo!()
+    let commands = step_commands(context, step);
+    if commands.is_empty() {
+        return None;
+    }
+    let mut body = Body::default();
+    body.exports(context);
+    body.command(&["cd", &context.directories.project]);
+    body.user_script(&context.inputs.settings.pre_build_script);
+    body.user_commands(&commands);
+    body.user_script(&context.inputs.settings.post_build_script);
+    Some(for_build(context, &body))
 }
 
-/// `after_script`, `None` when the payload has none.
+/// `after_script`; `None` when the payload has none.
 #[must_use]
 pub fn after_script(context: &Context<'_>) -> Option<StageScript> {
-    let _ = context;
-    todo!()
+    let step = context.inputs.job.steps.iter().find(|step| step.name == "after_script")?;
+    if step.script.is_empty() {
+        return None;
+    }
+    let mut body = Body::default();
+    body.exports(context);
+    body.command(&["cd", &context.directories.project]);
+    body.notice("Running after script...");
+    body.user_commands(&step.script);
+    Some(for_build(context, &body))
 }
 
-/// `cleanup_file_variables`.
+/// `cleanup_file_variables`: forgets credentials and removes every file that held a variable.
 #[must_use]
 pub fn cleanup(context: &Context<'_>) -> StageScript {
-    let _ = context;
-    todo!()
+    let mut body = Body::default();
+    body.line("export GIT_TERMINAL_PROMPT=0 GCM_INTERACTIVE=Never");
+    sources::reject_credentials(&mut body, context);
+    let tmp = &context.directories.tmp;
+    let mut remove = vec![gitlab_env(context), format!("{tmp}/masking.db"), sources::external_config(context)];
+    remove.extend(context.variables.exported().filter_map(|v| v.path).filter(|p| !p.is_empty()).map(str::to_owned));
+    body.command(&["rm", "-f"].into_iter().chain(remove.iter().map(String::as_str)).collect::<Vec<_>>());
+    sources::remove_stale_state(&mut body, context);
+    for_helper(context, &body)
 }
 
-/// Prints the paths of the files that git does not track, each ended by a NUL, relative to the project directory.
-#[must_use]
-pub fn untracked(context: &Context<'_>) -> StageScript {
-    let _ = context;
-    todo!()
+/// The commands of a step; those of `release` come expanded.
+fn step_commands(context: &Context<'_>, step: &Step) -> Vec<String> {
+    if step.name == "release" {
+        step.script.iter().map(|command| context.variables.expand(command)).collect()
+    } else {
+        step.script.clone()
+    }
+}
+
+/// The file through which steps hand variables to later stages.
+fn gitlab_env(context: &Context<'_>) -> String {
+    format!("{}/gitlab_runner_env", context.directories.tmp)
+}
+
+/// What the helper makes must be writable for whatever user the job's image has.
+fn for_helper(context: &Context<'_>, body: &Body) -> StageScript {
+    body.stage("umask 0000\n", context.settings.debug_trace)
+}
+
+fn for_build(context: &Context<'_>, body: &Body) -> StageScript {
+    body.stage("", context.settings.debug_trace)
 }

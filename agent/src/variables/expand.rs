@@ -11,7 +11,7 @@ pub(super) fn expand<'a>(text: &str, lookup: impl Fn(&str) -> &'a str) -> String
         out.push_str(&rest[..at]);
         let (reference, length) = reference(&rest[at + 1..]);
         match reference {
-            Reference::Name("$") | Reference::NoReference => out.push('$'),
+            Reference::Name("$") | Reference::Nothing => out.push('$'),
             Reference::Name(name) => out.push_str(lookup(name)),
             Reference::Broken => {}
         }
@@ -26,7 +26,7 @@ enum Reference<'a> {
     /// Braces that hold no name.
     Broken,
     /// The dollar is only a dollar.
-    NoReference,
+    Nothing,
 }
 
 /// What follows a dollar, and how many bytes of it belong to the reference.
@@ -43,5 +43,5 @@ fn reference(text: &str) -> (Reference<'_>, usize) {
         Some(first) if special(first) => 1,
         _ => text.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count(),
     };
-    if length == 0 { (Reference::NoReference, 0) } else { (Reference::Name(&text[..length]), length) }
+    if length == 0 { (Reference::Nothing, 0) } else { (Reference::Name(&text[..length]), length) }
 }

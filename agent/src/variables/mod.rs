@@ -29,6 +29,7 @@ pub struct Inputs<'a> {
 
 /// One variable, its value not yet expanded.
 #[derive(Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "all but the last are GitLab's")]
 struct Entry {
     key: String,
     value: String,

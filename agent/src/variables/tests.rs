@@ -20,6 +20,7 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     /// A job of project 42 with these variables, as GitLab writes them.
+    #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
     pub(crate) fn new(variables: Value) -> Self {
         let job = json!({
             "id": 1001,
