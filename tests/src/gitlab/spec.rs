@@ -446,3 +446,10 @@ fn report_defaults(kind: &str) -> (&'static str, &'static str) {
         _ => ("raw", "report.json"),
     }
 }
+
+impl VariableSpec {
+    /// A variable of the server's own.
+    pub(super) fn predefined(key: &str, value: &str, public: bool, masked: bool) -> Self {
+        Self { key: key.to_owned(), value: value.to_owned(), public, masked, file: false, raw: false }
+    }
+}
