@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::{link, purge, standalone};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use std::io::IsTerminal;
@@ -117,8 +118,8 @@ pub fn start_logging() {
 /// Runs the command to its end.
 pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        Command::Executor(_) => anyhow::bail!("not built yet"),
-        Command::Run(_) => anyhow::bail!("not built yet"),
-        Command::Purge(_) => anyhow::bail!("not built yet"),
+        Command::Executor(arguments) => link::run(arguments).await,
+        Command::Run(arguments) => standalone::run(*arguments).await,
+        Command::Purge(arguments) => purge::run(&arguments).await,
     }
 }

@@ -66,7 +66,7 @@ impl Tools {
             .with_context(|| format!("cannot write to the directory {}", directory.display()))?;
         let name = probe.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let script = format!("[ -e '/warmstart/{name}' ] || echo :hidden\n{CHECK}");
-        let body = self.check_body(executor, directory);
+        let body = self.body(executor, format!("{}:/warmstart:ro", directory.display()));
         let made = docker.create_container(None::<CreateContainerOptions>, body).await;
         let id = made.context("cannot create the helper container")?.id;
         let container = Container { docker: docker.clone(), id };
@@ -81,8 +81,22 @@ impl Tools {
         judge(&String::from_utf8_lossy(&sinks.out), directory)
     }
 
-    fn check_body(&self, executor: &str, directory: &Path) -> ContainerCreateBody {
-        let own = format!("{}:/warmstart:ro", directory.display());
+    /// Removes a directory's content as root, for an agent that is not.
+    pub async fn empty(&self, docker: &Docker, executor: &str, directory: &Path) -> Result<()> {
+        let mut body = self.body(executor, format!("{}:/warmstart", directory.display()));
+        body.cmd = Some(["find", "/warmstart", "-mindepth", "1", "-delete"].map(str::to_owned).to_vec());
+        let id = docker.create_container(None::<CreateContainerOptions>, body).await?.id;
+        let container = Container { docker: docker.clone(), id };
+        let mut sinks = Sinks { out: Vec::new(), err: Vec::new() };
+        let ran = container.run("", &mut sinks).await;
+        remove_container(docker, &container.id).await?;
+        if ran? != 0 {
+            bail!("{}", String::from_utf8_lossy(&sinks.err).trim());
+        }
+        std::fs::remove_dir(directory).context("cannot remove the empty directory")
+    }
+
+    fn body(&self, executor: &str, own: String) -> ContainerCreateBody {
         let binds = self.binds.iter().cloned().chain([own]).collect();
         ContainerCreateBody {
             image: Some(self.image.clone()),

@@ -3,7 +3,6 @@
 use crate::docker::auth::Logins;
 use crate::fault::{Fault, causes};
 use crate::log::Log;
-use backon::{ExponentialBuilder, Retryable};
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
 use bollard::models::ImageInspect;
@@ -11,6 +10,7 @@ use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::TryStreamExt;
 use std::fmt;
 use std::time::Duration;
+use tokio::time::sleep;
 
 /// When an image is pulled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -141,16 +141,16 @@ impl Puller {
 
     /// Pulls; a network that is away for a moment gets two more attempts.
     async fn pull(&self, name: &str, platform: &str) -> Result<ImageInspect, Fault> {
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_secs(2))
-            .with_max_delay(Duration::from_secs(10))
-            .with_max_times(2)
-            .with_jitter();
-        (async || self.pull_once(name, platform).await)
-            .retry(pauses)
-            .when(|fault| matches!(fault, Fault::Dependency(_)))
-            .notify(|fault, _| self.log.warn(&format!("Failed to pull image {name}: {fault}; trying again")))
-            .await
+        for seconds in [2.0, 6.0] {
+            match self.pull_once(name, platform).await {
+                Err(fault @ Fault::Dependency(_)) => {
+                    self.log.warn(&format!("Failed to pull image {name}: {fault}; trying again"));
+                    sleep(Duration::from_secs_f64(seconds * rand::random_range(0.8..1.2))).await;
+                }
+                result => return result,
+            }
+        }
+        self.pull_once(name, platform).await
     }
 
     async fn pull_once(&self, name: &str, platform: &str) -> Result<ImageInspect, Fault> {

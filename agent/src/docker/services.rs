@@ -200,24 +200,27 @@ pub async fn wait_for(services: &[Service], limit: Duration, log: &Log) {
     let seconds = limit.as_secs();
     log.print(&format!("Waiting for services to be up and running (timeout {seconds} seconds)..."));
     let until = Instant::now() + limit;
-    let checks = services.iter().map(|service| async move {
-        if let Err(reason) = service.answers(until).await {
-            let output = service.container.last_output(OUTPUT).await;
-            log.write(&warning(&service.image, &reason, &output));
-        }
-    });
+    let mut checks = Vec::with_capacity(services.len());
+    for service in services {
+        checks.push(service.check(until, log));
+    }
     futures_util::future::join_all(checks).await;
 }
 
 impl Service {
+    async fn check(&self, until: Instant, log: &Log) {
+        if let Err(reason) = self.answers(until).await {
+            let output = self.container.last_output(OUTPUT).await;
+            log.write(&warning(&self.image, &reason, &output));
+        }
+    }
+
     async fn answers(&self, until: Instant) -> Result<(), String> {
         if self.ports.is_empty() {
             return Err("service exposes no TCP port: nothing to check".to_owned());
         }
         loop {
-            let attempts =
-                self.addresses.iter().flat_map(|address| self.ports.iter().map(move |port| (*address, *port)));
-            for attempt in attempts {
+            for attempt in self.places() {
                 // A port that drops packets must not keep the others waiting.
                 let limit = until.min(Instant::now() + Duration::from_secs(2));
                 if let Ok(Ok(_)) = timeout_at(limit, TcpStream::connect(attempt)).await {
@@ -232,6 +235,11 @@ impl Service {
             }
             sleep(Duration::from_millis(200)).await;
         }
+    }
+
+    fn places(&self) -> Vec<(IpAddr, u16)> {
+        let on = |address: IpAddr| self.ports.iter().map(move |port| (address, *port));
+        self.addresses.iter().copied().flat_map(on).collect()
     }
 
     async fn exit_code(&self) -> Option<i64> {

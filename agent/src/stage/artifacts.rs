@@ -1,0 +1,110 @@
+//! `upload_artifacts` (protocol §6).
+
+use crate::archive::{self, Collected, Format, Severity, Wanted};
+use crate::fault::{Fault, causes};
+use crate::job::order::uploads;
+use crate::stage::Execution;
+use std::path::Path;
+use tempfile::NamedTempFile;
+use warmstart_gitlab::artifacts::{self, Upload};
+use warmstart_gitlab::payload::Artifact;
+
+/// Uploads everything that fits the job's result, in order, up to the first failure.
+pub async fn run(job: &Execution, success: bool) -> Result<(), Fault> {
+    if !uploads(&job.order.job, success) {
+        return Ok(());
+    }
+    let (name, headline) = match success {
+        true => ("upload_artifacts_on_success", "Uploading artifacts for successful job"),
+        false => ("upload_artifacts_on_failure", "Uploading artifacts for failed job"),
+    };
+    job.log.section(name, headline, all(job, success)).await
+}
+
+async fn all(job: &Execution, success: bool) -> Result<(), Fault> {
+    let asks = |a: &&Artifact| a.untracked || !a.paths.is_empty() || !a.exclude.is_empty();
+    let fitting = job.order.job.artifacts.iter().filter(|artifact| artifact.when.fits(success));
+    for artifact in fitting.filter(asks).collect::<Vec<_>>() {
+        if let Err(text) = one(job, artifact).await {
+            job.log.error(&text);
+            return Err(Fault::Exit(1));
+        }
+    }
+    Ok(())
+}
+
+async fn one(job: &Execution, artifact: &Artifact) -> Result<(), String> {
+    job.log.info("Uploading artifacts...");
+    let format = format(&artifact.artifact_format)?;
+    let collected = collect(job, artifact).await?;
+    tell(job, &collected);
+    if collected.paths.is_empty() {
+        return Ok(());
+    }
+    let archive = pack(job, collected, format).await?;
+    let name = artifact.name.as_ref().map(|name| job.variables.expand(name));
+    let upload = Upload {
+        file_name: archive::file_name(name.as_deref(), format),
+        format: artifact.artifact_format.clone(),
+        kind: artifact.artifact_type.clone(),
+        expire_in: artifact.expire_in.clone(),
+    };
+    send(job, &upload, archive.path()).await
+}
+
+async fn send(job: &Execution, upload: &Upload, archive: &Path) -> Result<(), String> {
+    let kind = if upload.kind.is_empty() { "archive" } else { &upload.kind };
+    let client = job.gitlab.job(job.order.job.id, &job.order.job.token);
+    let sent = artifacts::upload(&client, upload, || tokio::fs::File::open(archive)).await;
+    sent.map_err(|error| format!("Uploading artifacts as \"{kind}\" to coordinator... {}", causes(&error)))?;
+    let id = job.order.job.id;
+    job.log.print(&format!("Uploading artifacts as \"{kind}\" to coordinator... 201 Created  id={id}"));
+    Ok(())
+}
+
+async fn collect(job: &Execution, artifact: &Artifact) -> Result<Collected, String> {
+    let expand = |texts: &[String]| texts.iter().map(|text| job.variables.expand(text)).collect();
+    let untracked = if artifact.untracked { job.untracked().await } else { None };
+    let wanted = Wanted { paths: expand(&artifact.paths), exclude: expand(&artifact.exclude), untracked };
+    let workspace = job.workspace().map_err(|e| format!("cannot open the project directory: {e}"))?;
+    let project = job.directories.project.clone();
+    blocking("collect the artifacts", move || Ok(archive::collect(&workspace, &project, &wanted))).await
+}
+
+async fn pack(job: &Execution, collected: Collected, format: Format) -> Result<NamedTempFile, String> {
+    let workspace = job.workspace().map_err(|e| format!("cannot open the project directory: {e}"))?;
+    let (directory, level) = (job.host.tmp.clone(), job.settings.artifact_compression);
+    let work = move || {
+        let mut file = NamedTempFile::new_in(directory).map_err(|e| causes(&e))?;
+        let written = archive::write(&workspace, &collected.paths, format, level, file.as_file_mut());
+        written.map_err(|e| causes(&e)).map(|_| file)
+    };
+    blocking("archive the artifacts", work).await
+}
+
+async fn blocking<T: Send + 'static>(
+    doing: &str,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string());
+    done.flatten().map_err(|e| format!("cannot {doing}: {e}"))
+}
+
+fn tell(job: &Execution, collected: &Collected) {
+    for message in &collected.messages {
+        match message.severity {
+            Severity::Info => job.log.print(&message.text),
+            Severity::Warning => job.log.warn(&message.text),
+            Severity::Error => job.log.error(&message.text),
+        }
+    }
+}
+
+fn format(word: &str) -> Result<Format, String> {
+    match word {
+        "" | "zip" => Ok(Format::Zip),
+        "gzip" => Ok(Format::Gzip),
+        "raw" => Ok(Format::Raw),
+        _ => Err(format!("artifact format \"{word}\" is not supported: expected zip, gzip or raw")),
+    }
+}

@@ -1,0 +1,14 @@
+//! `cleanup_file_variables`: nothing of the job's secrets stays in its directories.
+
+use crate::script;
+use crate::stage::Execution;
+
+/// Removes what the job's scripts were given as files. A failure is the operator's business only.
+pub async fn run(job: &Execution) {
+    let script = script::cleanup(&job.context());
+    let headline = "Cleaning up project directory and file based variables";
+    let cleaned = job.log.section("cleanup_file_variables", headline, job.in_helper(&script)).await;
+    if let Err(fault) = cleaned {
+        tracing::warn!("cannot clean up the project directory: {fault}");
+    }
+}

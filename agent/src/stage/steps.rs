@@ -1,0 +1,113 @@
+//! The user's scripts, in the build container (protocol §2.1 rows 6 and 7, §2.2, §4.6).
+
+use crate::docker::container::Container;
+use crate::fault::Fault;
+use crate::job::outcome::go_duration;
+use crate::script::{self, StageScript};
+use crate::stage::{Execution, Prepared, exited};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// How long a stopped script may still write.
+const LAST_WORDS: Duration = Duration::from_secs(15);
+
+/// Runs the steps in order until one fails. `RUNNER_SCRIPT_TIMEOUT` is for all of them together.
+pub async fn steps(job: &Execution) -> Result<(), Fault> {
+    let limit = job.settings.script_timeout.map(|limit| Limit::from_now(limit, "RUNNER_SCRIPT_TIMEOUT"));
+    for step in job.order.job.steps.iter().filter(|step| step.name != "after_script") {
+        let Some(script) = script::step(&job.context(), step) else { continue };
+        let name = format!("step_{}", step.name);
+        let headline = format!("Executing \"{name}\" stage of the job script");
+        job.log.section(&name, &headline, supervised(job, &script, limit.as_ref(), true)).await?;
+    }
+    Ok(())
+}
+
+/// Runs `after_script`, whatever became of the steps; cancelling does not stop it.
+///
+/// Its failure counts only where the job says so: otherwise it is a warning.
+pub async fn after(job: &Execution) -> Result<(), Fault> {
+    let Some(script) = script::after_script(&job.context()) else { return Ok(()) };
+    let limit = Limit::from_now(job.settings.after_script_timeout, "RUNNER_AFTER_SCRIPT_TIMEOUT");
+    let work = supervised(job, &script, Some(&limit), false);
+    match job.log.section("after_script", "Running after_script", work).await {
+        Err(fault) if job.settings.after_script_ignore_errors => {
+            job.log.warn(&format!("after_script failed, but job will continue unaffected: {fault}"));
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// A time limit of the job's own.
+struct Limit {
+    until: Instant,
+    limit: Duration,
+    name: &'static str,
+}
+
+impl Limit {
+    fn from_now(limit: Duration, name: &'static str) -> Self {
+        Self { until: Instant::now() + limit, limit, name }
+    }
+
+    fn exceeded(&self) -> Fault {
+        Fault::Timeout(format!("script took longer than {} ({})", self.name, go_duration(self.limit)))
+    }
+}
+
+/// Runs a script to its end, to its time limit, or until the user cancels.
+async fn supervised(
+    job: &Execution,
+    script: &StageScript,
+    limit: Option<&Limit>,
+    cancelable: bool,
+) -> Result<(), Fault> {
+    let prepared = job.prepared()?;
+    let container = match prepared.container.get() {
+        Some(container) => container,
+        None => {
+            let made = create(job, prepared).await?;
+            prepared.container.get_or_init(|| made)
+        }
+    };
+    let mut sinks = job.log.sinks().ok_or(Fault::Canceled)?;
+    let mut running = std::pin::pin!(container.run(script.text(), &mut sinks));
+    let fault = tokio::select! {
+        ended = &mut running => return exited(ended.map_err(|fault| prepared.build.explain(fault))?),
+        () = out_of_time(limit) => limit.map_or(Fault::Canceled, Limit::exceeded),
+        () = job.stops.script_canceled(), if cancelable => Fault::Canceled,
+    };
+    stop(container, running).await;
+    if let Fault::Timeout(text) = &fault {
+        job.log.warn(&format!("{text}: it was stopped before its end"));
+    }
+    Err(fault)
+}
+
+async fn out_of_time(limit: Option<&Limit>) {
+    match limit {
+        Some(limit) => sleep_until(limit.until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends a script while its last output is still copied.
+async fn stop(container: &Container, running: impl Future) {
+    let _ = timeout(LAST_WORDS * 2, async { tokio::join!(container.stop(), timeout(LAST_WORDS, running)) }).await;
+}
+
+async fn create(job: &Execution, prepared: &Prepared) -> Result<Container, Fault> {
+    let mut spec = prepared.common.spec();
+    spec.aliases.clone_from(&prepared.common.aliases);
+    spec.user = user(job);
+    prepared.build.create(&job.sandbox, &job.order.settings.docker, spec).await
+}
+
+/// The settings' user, else the job's; empty keeps the image's.
+fn user(job: &Execution) -> String {
+    match job.order.settings.docker.user.as_str() {
+        "" => job.variables.expand(&job.order.job.image.executor_opts.docker.user),
+        user => user.to_owned(),
+    }
+}
