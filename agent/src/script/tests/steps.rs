@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use warmstart_gitlab::payload::Step;
 
 fn script(commands: &[&str]) -> Step {
-    Step { name: "script".to_owned(), script: commands.iter().map(|c| (*c).to_owned()).collect() }
+    Step { name: "script".to_owned(), script: commands.iter().map(|c| (*c).to_owned()).collect(), ..Step::default() }
 }
 
 fn run(bench: &Bench, shell: &[&str], commands: &[&str]) -> Ran {
@@ -220,7 +220,11 @@ fn the_after_script_is_a_process_of_its_own() {
         let mut bench = Bench::new(json!([]));
         bench.fixture.job.steps = vec![
             script(&["X=1"]),
-            Step { name: "after_script".to_owned(), script: vec!["echo \"X=$X $CI_JOB_STATUS\"".to_owned()] },
+            Step {
+                name: "after_script".to_owned(),
+                script: vec!["echo \"X=$X $CI_JOB_STATUS\"".to_owned()],
+                ..Step::default()
+            },
         ];
         let shown = printed(bench.run(shell, |context| after_script(context).unwrap()));
         assert_eq!(shown, ["\x1b[32;1mRunning after script...\x1b[0;m", "X= running"], "{shell:?}");
@@ -242,7 +246,7 @@ impl Bench {
 #[test]
 fn commands_of_the_release_step_are_expanded_before() {
     let bench = Bench::new(json!([{"key": "NAME", "value": "v1"}]));
-    let release = Step { name: "release".to_owned(), script: vec!["echo '$NAME $$'".to_owned()] };
+    let release = Step { name: "release".to_owned(), script: vec!["echo '$NAME $$'".to_owned()], ..Step::default() };
     let shown = bench.run(&["sh"], |context| step(context, &release).unwrap()).success();
     assert_eq!(shown, "\x1b[32;1m$ echo 'v1 $'\x1b[0;m\nv1 $\n");
 }
