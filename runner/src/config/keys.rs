@@ -1,0 +1,210 @@
+//! Every key: those that are done, and those that GitLab Runner documents and that are not done here.
+
+/// A table of the configuration.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Keys with an effect.
+    pub(super) done: &'static [&'static str],
+    /// GitLab Runner's keys that only record something.
+    pub(super) silent: &'static [&'static str],
+    /// GitLab Runner's keys without an effect here.
+    pub(super) later: &'static [&'static str],
+    /// Tables below, single or repeated.
+    pub(super) tables: &'static [(&'static str, &'static Table)],
+    /// Keys with few possible values.
+    pub(super) choices: &'static [(&'static str, &'static [&'static str])],
+}
+
+const NONE: Table = Table { done: &[], silent: &[], later: &[], tables: &[], choices: &[] };
+
+const POLICIES: &[&str] = &["always", "if-not-present", "never"];
+
+pub(super) static GLOBAL: Table = Table {
+    done: &["concurrent", "check_interval", "log_level", "log_format"],
+    later: &[
+        "connection_max_age",
+        "experimental",
+        "labels",
+        "listen_address",
+        "sentry_dsn",
+        "session_server",
+        "shutdown_timeout",
+        "user",
+    ],
+    tables: &[("runners", &RUNNERS), ("state", &STATE), ("agents", &AGENTS), ("fleet", &FLEET)],
+    choices: &[
+        ("log_level", &["trace", "debug", "info", "warn", "error"]),
+        ("log_format", &["text", "json", "runner"]),
+    ],
+    ..NONE
+};
+
+static STATE: Table = Table { done: &["store"], ..NONE };
+
+static AGENTS: Table = Table { done: &["listen", "address", "poll", "contact_limit"], ..NONE };
+
+static FLEET: Table = Table {
+    done: &[
+        "cloud",
+        "max",
+        "idle_time",
+        "boot_timeout",
+        "max_age",
+        "acquire_timeout",
+        "max_use_count",
+        "reuse",
+        "lease",
+    ],
+    tables: &[("local", &LOCAL)],
+    choices: &[("cloud", &["local"]), ("reuse", &["project", "pool"])],
+    ..NONE
+};
+
+static LOCAL: Table = Table { done: &["command", "directory"], ..NONE };
+
+static RUNNERS: Table = Table {
+    done: &[
+        "name",
+        "url",
+        "token",
+        "token_file",
+        "executor",
+        "limit",
+        "request_concurrency",
+        "output_limit",
+        "builds_dir",
+        "environment",
+        "pre_get_sources_script",
+        "post_get_sources_script",
+        "pre_build_script",
+        "post_build_script",
+        "tls-ca-file",
+        "unhealthy_requests_limit",
+        "unhealthy_interval",
+    ],
+    silent: &["id", "token_obtained_at", "token_expires_at"],
+    later: &[
+        "autoscaler",
+        "cache_dir",
+        "clean_git_config",
+        "clone_url",
+        "custom",
+        "custom_build_dir",
+        "debug_trace_disabled",
+        "feature_flags",
+        "instance",
+        "job_status_final_update_retry_limit",
+        "kubernetes",
+        "labels",
+        "machine",
+        "monitoring",
+        "parallels",
+        "post_clone_script",
+        "pre_clone_script",
+        "proxy_exec",
+        "referees",
+        "safe_directory_checkout",
+        "shell",
+        "slot_cgroups",
+        "ssh",
+        "strict_check_interval",
+        "tls-cert-file",
+        "tls-key-file",
+        "virtualbox",
+    ],
+    tables: &[("docker", &DOCKER), ("cache", &CACHE)],
+    choices: &[("executor", &["docker", "docker+machine", "docker-autoscaler"])],
+};
+
+static CACHE: Table = Table {
+    done: &["store"],
+    later: &["Type", "Path", "Shared", "MaxUploadedArchiveSize", "s3", "gcs", "azure"],
+    ..NONE
+};
+
+static DOCKER: Table = Table {
+    done: &[
+        "image",
+        "privileged",
+        "volumes",
+        "pull_policy",
+        "allowed_pull_policies",
+        "allowed_images",
+        "allowed_services",
+        "shm_size",
+        "network_mode",
+        "network_mtu",
+        "extra_hosts",
+        "dns",
+        "dns_search",
+        "memory",
+        "cpus",
+        "user",
+        "helper_image",
+        "wait_for_services_timeout",
+        "disable_cache",
+        "disable_entrypoint_overwrite",
+    ],
+    later: &[
+        "allowed_privileged_images",
+        "allowed_privileged_services",
+        "allowed_users",
+        "cache_dir",
+        "cap_add",
+        "cap_drop",
+        "cgroup_parent",
+        "container_labels",
+        "cpu_shares",
+        "cpuset_cpus",
+        "cpuset_mems",
+        "device_cgroup_rules",
+        "devices",
+        "enable_ipv6",
+        "gpus",
+        "group_add",
+        "helper_image_autoset_arch_and_os",
+        "helper_image_flavor",
+        "host",
+        "hostname",
+        "ipcmode",
+        "isolation",
+        "links",
+        "log_options",
+        "mac_address",
+        "memory_reservation",
+        "memory_swap",
+        "oom_kill_disable",
+        "oom_score_adjust",
+        "pid_mode",
+        "runtime",
+        "security_opt",
+        "service_cgroup_parent",
+        "service_cpu_shares",
+        "service_cpus",
+        "service_cpuset_cpus",
+        "service_gpus",
+        "service_memory",
+        "service_memory_reservation",
+        "service_memory_swap",
+        "services_devices",
+        "services_limit",
+        "services_privileged",
+        "services_security_opt",
+        "services_tmpfs",
+        "sysctls",
+        "tls_cert_path",
+        "tls_verify",
+        "tmpfs",
+        "ulimit",
+        "userns_mode",
+        "volume_driver",
+        "volume_driver_ops",
+        "volume_keep",
+        "volumes_from",
+    ],
+    tables: &[("services", &SERVICE)],
+    choices: &[("pull_policy", POLICIES), ("allowed_pull_policies", POLICIES)],
+    ..NONE
+};
+
+static SERVICE: Table = Table { done: &["name", "alias", "entrypoint", "command", "environment"], ..NONE };

@@ -1,0 +1,267 @@
+//! The configuration: one TOML text with GitLab Runner's own words where it has them.
+//!
+//! | table | keys |
+//! |---|---|
+//! | (global) | `concurrent`, `check_interval`, `log_level`, `log_format` |
+//! | `[[runners]]` | `name`, `url`, `token`, `token_file`, `limit`, `request_concurrency`, `output_limit`, `builds_dir`, `environment`, `pre_…`/`post_…` scripts, `tls-ca-file`, `unhealthy_requests_limit`, `unhealthy_interval` |
+//! | `[runners.docker]` | those of [`warmstart_api::settings::Docker`] |
+//! | `[runners.cache]` | `store` |
+//! | `[state]` | `store` |
+//! | `[agents]` | `listen`, `address`, `poll`, `contact_limit` |
+//! | `[fleet]` | `cloud`, `max`, `idle_time`, `boot_timeout`, `max_age`, `acquire_timeout`, `max_use_count`, `reuse`, `lease` |
+//! | `[fleet.local]` | `command`, `directory` |
+//!
+//! A key that nobody knows is an error that names the nearest known one; one that GitLab Runner documents and that
+//! is not done here is a warning. Durations of our own keys are like `15m` or `1h 30m`. Messages never show values
+//! of tokens.
+
+mod entry;
+mod keys;
+mod schema;
+mod values;
+
+use crate::fleet::Policy;
+use crate::ownership::{Reuse, Rules};
+use serde::Deserialize;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use values::{AgentAddress, Humane, StoreUrl};
+
+pub use entry::Entry;
+
+/// The environment variable with the token of an entry that has none in the file.
+pub const TOKEN_VARIABLE: &str = "WARMSTART_RUNNER_TOKEN";
+
+/// Why a configuration is refused, in one line.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// Something in the text.
+    #[error("line {line}: {message}")]
+    Text {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// Something that is missing, or that another file or variable should have held.
+    #[error("{0}")]
+    Whole(String),
+}
+
+/// A configuration that can be run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How many jobs at once, over all entries.
+    pub concurrent: usize,
+    /// Between two job requests.
+    pub check_interval: Duration,
+    /// `debug`, `info`, `warn`, `error`.
+    pub log_level: String,
+    /// JSON instead of text; by default wherever stderr is no terminal.
+    pub json: Option<bool>,
+    /// The `[[runners]]` entries.
+    pub entries: Vec<Entry>,
+    /// Where the journal is kept.
+    pub state: String,
+    /// The agents' side.
+    pub agents: Agents,
+    /// The machine's durations and numbers.
+    pub rules: Rules,
+    /// The plan's durations and numbers.
+    pub policy: Policy,
+    /// Executors on this machine.
+    pub local: Local,
+}
+
+/// `[agents]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Agents {
+    /// Where the agents' API listens; with port 0 the first free port is taken and kept for ever.
+    pub listen: SocketAddr,
+    /// What agents dial, if not that.
+    pub address: Option<AgentAddress>,
+    /// How long an idle agent's question is held.
+    pub poll: Humane,
+    /// How long an idle agent goes on without contact.
+    pub contact_limit: Humane,
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7414)),
+            address: None,
+            poll: Humane(warmstart_api::client::LONG_POLL),
+            contact_limit: Humane(Duration::from_mins(15)),
+        }
+    }
+}
+
+/// `[fleet.local]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
+pub struct Local {
+    /// The agent's program; beside the runner's own by default.
+    pub command: Option<PathBuf>,
+    /// A directory for each executor is made here. It is this runner's alone.
+    pub directory: PathBuf,
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self { command: None, directory: PathBuf::from("/var/lib/warmstart/executors") }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct File {
+    concurrent: usize,
+    check_interval: u64,
+    log_level: String,
+    log_format: Option<String>,
+    runners: Vec<entry::Raw>,
+    state: State,
+    agents: Agents,
+    fleet: Fleet,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            concurrent: 1,
+            check_interval: 3,
+            log_level: "info".to_owned(),
+            log_format: None,
+            runners: Vec::new(),
+            state: State::default(),
+            agents: Agents::default(),
+            fleet: Fleet::default(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct State {
+    store: StoreUrl,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { store: StoreUrl("file:///var/lib/warmstart/state".to_owned()) }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct Fleet {
+    max: Option<usize>,
+    idle_time: Humane,
+    boot_timeout: Humane,
+    max_age: Humane,
+    acquire_timeout: Humane,
+    max_use_count: u32,
+    reuse: Reuse,
+    lease: Humane,
+    local: Local,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        let (policy, rules) = (Policy::default(), Rules::default());
+        Self {
+            max: None,
+            idle_time: Humane(policy.idle_time),
+            boot_timeout: Humane(policy.boot_timeout),
+            max_age: Humane(policy.max_age),
+            acquire_timeout: Humane(rules.acquire_timeout),
+            max_use_count: rules.max_use_count,
+            reuse: rules.reuse,
+            lease: Humane(rules.lease),
+            local: Local::default(),
+        }
+    }
+}
+
+/// Reads a configuration: the configuration, and a line for every key that has no effect here.
+///
+/// `environment` answers the value of an environment variable.
+pub fn parse(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result<(Config, Vec<String>), Error> {
+    let warnings = schema::check(text)?;
+    let file: File = toml::from_str(text).map_err(|error| in_text(text, &error))?;
+    Ok((settle(file, environment)?, warnings))
+}
+
+fn settle(file: File, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Error> {
+    let whole = |message: &str| Err(Error::Whole(message.to_owned()));
+    if file.runners.is_empty() {
+        return whole("there is no [[runners]] entry: add one with url and token");
+    }
+    if file.concurrent == 0 {
+        return whole("concurrent is 0: no job would ever run; set it to 1 or more");
+    }
+    if file.fleet.max_use_count == 0 {
+        return whole("fleet.max_use_count is 0: no job would ever run; set it to 1 or more");
+    }
+    let rules = Rules {
+        acquire_timeout: file.fleet.acquire_timeout.0,
+        lease: file.fleet.lease.0,
+        script_lease: file.fleet.lease.0 * 3,
+        max_use_count: file.fleet.max_use_count,
+        reuse: file.fleet.reuse,
+        ..Rules::default()
+    };
+    let policy = Policy {
+        max: file.fleet.max.unwrap_or(file.concurrent),
+        idle_time: file.fleet.idle_time.0,
+        boot_timeout: file.fleet.boot_timeout.0,
+        max_age: file.fleet.max_age.0,
+        silence: rules.lease,
+        ..Policy::default()
+    };
+    Ok(Config {
+        concurrent: file.concurrent,
+        check_interval: Duration::from_secs(file.check_interval.max(1)),
+        log_level: file.log_level,
+        json: file.log_format.map(|format| format == "json"),
+        entries: entry::settle(file.runners, environment)?,
+        state: file.state.store.0,
+        agents: file.agents,
+        rules,
+        policy,
+        local: file.fleet.local,
+    })
+}
+
+/// The message of a TOML error with its line. Its own display quotes the text, which may hold a token.
+fn in_text(text: &str, error: &toml::de::Error) -> Error {
+    let message = error.message().replace('\n', ", ");
+    match error.span() {
+        Some(span) => Error::Text { line: line_of(text, span.start), message },
+        None => Error::Whole(message),
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// `a, b or c`.
+fn alternatives(words: &[&str]) -> String {
+    let mut text = String::new();
+    for (at, word) in words.iter().enumerate() {
+        let glue = if at == 0 {
+            ""
+        } else if at + 1 == words.len() {
+            " or "
+        } else {
+            ", "
+        };
+        let _ = write!(text, "{glue}`{word}`");
+    }
+    text
+}

@@ -1,0 +1,141 @@
+//! What to do about the fleet, decided without I/O and without a clock.
+
+use super::view::{Seen, Standing, View};
+use crate::clock::Time;
+use std::time::Duration;
+
+/// The durations and numbers of the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// How many executors there may be, in whatever state.
+    pub max: usize,
+    /// How long an executor without a job is kept.
+    pub idle_time: Duration,
+    /// How long an executor may take until its agent registers.
+    pub boot_timeout: Duration,
+    /// How old an executor may become; a busy one finishes its job first.
+    pub max_age: Duration,
+    /// How long an idle executor may be silent.
+    pub silence: Duration,
+    /// How long a launch that is not listed counts as capacity.
+    pub intent: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max: 1,
+            idle_time: Duration::from_mins(10),
+            boot_timeout: Duration::from_mins(5),
+            max_age: Duration::from_hours(24),
+            silence: Duration::from_mins(5),
+            intent: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Something to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// Start so many executors.
+    Launch(usize),
+    /// End an executor and all that is on it.
+    Terminate(String, Why),
+    /// Forget an executor that never came to be.
+    Forget(String),
+}
+
+/// Why an executor ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// Nobody here knows it.
+    Orphan,
+    /// It does not run any more.
+    Exited,
+    /// It has served its jobs, lost one, or asked to leave.
+    Spent,
+    /// Its agent never registered.
+    HungInBoot,
+    /// Its agent is not heard.
+    Silent,
+    /// It is too old.
+    Old,
+    /// It was idle for too long.
+    Idle,
+    /// A job waits that it does not suit, and there is no room for another.
+    MakesRoom,
+}
+
+impl Why {
+    /// The reason in a few words.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Orphan => "nobody knows it",
+            Self::Exited => "it does not run any more",
+            Self::Spent => "it gets no more jobs",
+            Self::HungInBoot => "its agent did not register in time",
+            Self::Silent => "its agent is not heard any more",
+            Self::Old => "it has reached its maximum age",
+            Self::Idle => "it was idle for too long",
+            Self::MakesRoom => "a waiting job needs another one",
+        }
+    }
+}
+
+/// Decides what to do. Busy executors are never touched; executors never become more than `max`, of which one that
+/// is being ended counts until it is gone. What this says, once done, leaves nothing to do.
+#[must_use]
+pub fn plan(view: &View, policy: &Policy, now: Time) -> Vec<Action> {
+    let mut actions: Vec<Action> = view.executors.iter().filter_map(|seen| judge(seen, view, policy, now)).collect();
+    let touched = |id: &str| actions.iter().any(|action| subject(action) == Some(id));
+    let coming = |seen: &&Seen| matches!(seen.standing, Standing::Intent | Standing::Booting) && !touched(&seen.id);
+    let missing = view.unserved.saturating_sub(view.executors.iter().filter(coming).count());
+    let room = policy.max.saturating_sub(view.executors.len());
+    let evicted = evict(view, missing.saturating_sub(room + actions.len()), &touched);
+    if missing.min(room) > 0 {
+        actions.push(Action::Launch(missing.min(room)));
+    }
+    actions.extend(evicted);
+    actions
+}
+
+fn subject(action: &Action) -> Option<&str> {
+    match action {
+        Action::Terminate(id, _) | Action::Forget(id) => Some(id),
+        Action::Launch(_) => None,
+    }
+}
+
+/// The idle executors that no waiting job can use, longest idle first, as many as there are jobs without room.
+fn evict(view: &View, count: usize, touched: &dyn Fn(&str) -> bool) -> Vec<Action> {
+    let idle = |seen: &Seen| match seen.standing {
+        Standing::Idle { since, claimed: false, .. } if !touched(&seen.id) => Some((since, seen.id.clone())),
+        _ => None,
+    };
+    let mut idle: Vec<_> = view.executors.iter().filter_map(idle).collect();
+    idle.sort();
+    idle.into_iter().take(count).map(|(_, id)| Action::Terminate(id, Why::MakesRoom)).collect()
+}
+
+fn judge(seen: &Seen, view: &View, policy: &Policy, now: Time) -> Option<Action> {
+    let terminate = |why| Some(Action::Terminate(seen.id.clone(), why));
+    let age = now.since(seen.launched);
+    match seen.standing {
+        Standing::Intent if age >= policy.intent => Some(Action::Forget(seen.id.clone())),
+        Standing::Busy | Standing::Intent => None,
+        Standing::Orphan => terminate(Why::Orphan),
+        Standing::Exited => terminate(Why::Exited),
+        _ if seen.spent => terminate(Why::Spent),
+        Standing::Booting if age >= policy.boot_timeout => terminate(Why::HungInBoot),
+        Standing::Idle { .. } if age >= policy.max_age => terminate(Why::Old),
+        Standing::Idle { seen: heard, .. } if is_silent(heard, view, policy, now) => terminate(Why::Silent),
+        Standing::Idle { since, claimed: false, .. } if now.since(since) >= policy.idle_time => terminate(Why::Idle),
+        Standing::Booting | Standing::Idle { .. } => None,
+    }
+}
+
+/// Judged only by a runner that could have heard it.
+fn is_silent(heard: Time, view: &View, policy: &Policy, now: Time) -> bool {
+    now.since(heard) >= policy.silence && now.since(view.since) >= policy.silence
+}

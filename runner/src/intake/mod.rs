@@ -1,0 +1,14 @@
+//! The runner's own side of GitLab: asking for jobs, and speaking for those that no agent has.
+
+mod attend;
+mod clients;
+mod end;
+mod poll;
+mod slots;
+mod voice;
+
+pub use clients::Clients;
+pub use poll::{Intake, verify};
+pub(crate) use poll::{entry_is_gone, verify_all};
+pub use slots::{Slot, Slots};
+pub use voice::Voice;

@@ -1,0 +1,135 @@
+//! The runner: everything put together, from start to stop.
+
+use crate::clock::Clock;
+use crate::cloud::local::Local;
+use crate::config::{Config, Entry};
+use crate::desk::{Act, Desk};
+use crate::fleet::Fleet;
+use crate::intake::{Clients, Intake, Slots, Voice, verify_all};
+use crate::journal::{self, Journal, Lock};
+use crate::ownership::{self, Effect};
+use crate::server::{self, Server};
+use crate::stop::Stop;
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use warmstart_gitlab::client::{Client, Identity};
+use warmstart_gitlab::info::Info;
+
+/// How often the machine looks at the clock.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Runs until told to stop, in this order:
+///
+/// 1. take the state directory, read who this runner is, take the port;
+/// 2. ask GitLab about each token;
+/// 3. read the journal and go on where the last runner stopped;
+/// 4. serve agents, keep the fleet, ask for jobs;
+/// 5. on SIGTERM stop asking, wait for requests under way, and leave running jobs to the next runner; on SIGQUIT
+///    first wait for all jobs to end and end all executors.
+pub async fn run(config: Config, stop: Stop) -> Result<()> {
+    let _lock = Lock::of_store(&config.state)?;
+    let journal = Journal::open(&config.state).await?;
+    let identity = journal.identity().await.context("read the state store")?;
+    let (tls, fingerprint) = server::tls(&identity)?;
+    let clock = Clock::start();
+    let entries: Vec<Arc<Entry>> = config.entries.iter().cloned().map(Arc::new).collect();
+    let clients = Clients::new(&config.entries)?;
+    let asking = asking(&entries, &clients, &identity.system_id);
+
+    let listener = server::bind(config.agents.listen, &journal).await?;
+    let bound = listener.local_addr().context("read the port of the agents' API")?;
+    let url = server::address(&config.agents, bound);
+    let cloud = Local::open(command(&config)?, config.local.directory.clone(), url, fingerprint.to_string(), clock)?;
+    verify_all(&asking).await?;
+
+    let (acts, todo) = mpsc::unbounded_channel();
+    let desk = open(&config, journal, clock, &acts, &stop).await?;
+    tracing::info!(address = %bound, jobs = desk.state().jobs.len(), executors = desk.state().executors.len(), "runner is up");
+    let voice = Voice { clients, desk: desk.clone(), clock, directory: std::env::temp_dir(), stop: stop.now.clone() };
+    let server = Server::new(desk.clone(), &identity, &entries, &config.agents, clock, stop.now.clone());
+    let fleet = Fleet::new(cloud, desk.clone(), clock, config.policy);
+
+    let intake = TaskTracker::new();
+    let slots = Slots::new(config.concurrent, config.policy.max);
+    for (entry, client, identity) in asking {
+        let interval = config.check_interval;
+        let (desk, slots, stop) = (desk.clone(), slots.clone(), stop.intake.clone());
+        intake.spawn(Intake { entry, client, identity, desk, slots, interval, stop }.run());
+    }
+    intake.close();
+    let parts = TaskTracker::new();
+    parts.spawn(voice.run(todo));
+    parts.spawn(desk.clone().tick(TICK));
+    parts.spawn(fleet.keep(stop.drain.clone(), stop.now.clone()));
+    parts.close();
+    let mut serving = tokio::spawn(server.serve(listener, tls));
+
+    tokio::select! {
+        ended = &mut serving => return ended.context("serve agents")?,
+        () = leave(&stop, &desk, &intake) => {}
+    }
+    serving.await.context("serve agents")??;
+    parts.wait().await;
+    tracing::info!(jobs = desk.state().jobs.len(), "runner has stopped");
+    Ok(())
+}
+
+/// Waits for the end: all job requests are answered, and after SIGQUIT nothing is left to do.
+async fn leave(stop: &Stop, desk: &Desk, intake: &TaskTracker) {
+    stop.intake.cancelled().await;
+    intake.wait().await;
+    if stop.drain.is_cancelled() {
+        let mut state = desk.watch();
+        let idle = state.wait_for(|state| state.jobs.is_empty() && state.executors.is_empty());
+        let _ = stop.now.run_until_cancelled(idle).await;
+    }
+    stop.now.cancel();
+}
+
+fn asking(entries: &[Arc<Entry>], clients: &Clients, system_id: &str) -> Vec<(Arc<Entry>, Client, Identity)> {
+    let with_client = entries.iter().filter_map(|entry| Some((entry, clients.of(&entry.id)?)));
+    with_client
+        .map(|(entry, client)| {
+            let identity =
+                Identity { token: entry.token.clone(), system_id: system_id.to_owned(), info: Info::default() };
+            (entry.clone(), client.clone(), identity)
+        })
+        .collect()
+}
+
+/// Opens the desk on what the journal says, and does what that asks for.
+async fn open(
+    config: &Config,
+    journal: Journal,
+    clock: Clock,
+    acts: &mpsc::UnboundedSender<Act>,
+    stop: &Stop,
+) -> Result<Desk, journal::Error> {
+    let (jobs, executors) = journal.load().await?;
+    let (state, effects) = ownership::restore(config.rules, jobs, executors, clock.now());
+    for effect in effects {
+        if let Some(job) = subject(&effect).and_then(|id| state.jobs.get(&id)) {
+            let _ = acts.send(Act { job: Some(job.clone()), effect });
+        }
+    }
+    Ok(Desk::open(state, journal, clock, acts.clone(), stop.now.clone()))
+}
+
+fn subject(effect: &Effect) -> Option<u64> {
+    match effect {
+        Effect::Attend { job, .. } | Effect::End { job, .. } => Some(*job),
+        _ => None,
+    }
+}
+
+/// The agent's program: as configured, else beside this one.
+fn command(config: &Config) -> Result<PathBuf> {
+    match &config.local.command {
+        Some(command) => Ok(command.clone()),
+        None => Ok(std::env::current_exe().context("find the runner's own program")?.with_file_name("warmstart-agent")),
+    }
+}
