@@ -90,12 +90,18 @@ fn reset_log(shared: &Shared, call: &Call) {
     });
 }
 
-/// Half of the body, then an error, which makes the server close the connection.
+/// The head and the beginning of a body, then an error, which makes the server close the connection.
 fn cut_body(response: Response<Body>) -> Response<Body> {
     let (parts, _) = response.into_parts();
-    let pieces: [io::Result<Bytes>; 2] =
-        [Ok(Bytes::from_static(b"{\"id\":1")), Err(io::ErrorKind::ConnectionAborted.into())];
-    Response::from_parts(parts, Body::from_stream(stream::iter(pieces)))
+    let body = stream::unfold(false, |sent| async move {
+        if !sent {
+            return Some((Ok(Bytes::from_static(b"{\"id\":1")), true));
+        }
+        // An error at once would keep the head from leaving.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Some((Err(io::Error::from(io::ErrorKind::ConnectionAborted)), true))
+    });
+    Response::from_parts(parts, Body::from_stream(body))
 }
 
 async fn slow_body(response: Response<Body>, pause: Duration) -> Response<Body> {

@@ -253,7 +253,7 @@ impl FakeGitlab {
 
     /// The server goes away. When this returns, it is away.
     pub async fn outage(&self, kind: Outage) {
-        self.shared.update(|state| state.outage = Some(kind));
+        self.shared.update(|state| state.fail(kind));
         if kind == Outage::Refused {
             self.server.close().await.unwrap_or_else(|error| panic!("{error:#}"));
         }

@@ -60,8 +60,11 @@ impl Repository {
         for directory in [&self.bare, &self.work] {
             fs::create_dir_all(directory).unwrap_or_else(|error| panic!("make {}: {error}", directory.display()));
         }
-        let format = format!("--object-format={object_format}");
-        self.git(&["init", "--quiet", "--bare", "--initial-branch=main", &format]);
+        // Without the work tree of `git`: a new repository is bare only then.
+        let init = ["init", "--quiet", "--bare", "--initial-branch=main", &format!("--object-format={object_format}")];
+        let made =
+            Command::new("git").args(init).current_dir(&self.bare).env("GIT_CONFIG_GLOBAL", "/dev/null").output();
+        checked("git init", made);
         for option in ["uploadpack.allowAnySHA1InWant", "uploadpack.allowFilter"] {
             self.git(&["config", option, "true"]);
         }

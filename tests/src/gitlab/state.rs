@@ -119,9 +119,20 @@ impl State {
         self.jobs.values().find(|job| job.token == token).map(|job| job.id)
     }
 
-    /// The outage is over: silence during it was the server's fault.
+    /// The server is away from now on.
+    pub(super) fn fail(&mut self, outage: Outage) {
+        self.outage = Some(outage);
+        self.excuse_jobs();
+    }
+
+    /// The server is back.
     pub(super) fn recover(&mut self) {
         self.outage = None;
+        self.excuse_jobs();
+    }
+
+    /// Silence and lost answers are the server's own fault.
+    fn excuse_jobs(&mut self) {
         for job in self.jobs.values_mut() {
             job.trace.pace.disturb();
             job.trace.doubt();
