@@ -22,9 +22,13 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 
 /// The address under which containers on Docker's default bridge reach servers of this machine.
 pub fn host_for_containers() -> Result<IpAddr> {
-    let format = "{{(index .IPAM.Config 0).Gateway}}";
+    let format = "{{with index .IPAM.Config 0}}{{.Gateway}} {{.Subnet}}{{end}}";
     let text = docker(&["network", "inspect", "bridge", "--format", format])?;
-    text.trim().parse().with_context(|| format!("read the gateway of Docker's bridge from {text:?}"))
+    let (gateway, subnet) = text.trim_end().split_once(' ').unwrap_or_default();
+    // Docker does not name the gateway where it chose it itself: the subnet's first address.
+    let address = if gateway.is_empty() { subnet.replace(".0/", ".1/") } else { gateway.to_owned() };
+    let address = address.split('/').next().unwrap_or_default();
+    address.parse().with_context(|| format!("read the gateway of Docker's bridge from {text:?}"))
 }
 
 /// Names of all containers, networks and volumes with a label.
