@@ -1,0 +1,126 @@
+//! An agent alone with GitLab.
+
+use anyhow::Result;
+use std::net::SocketAddr;
+use tempfile::TempDir;
+use tokio::process::Command;
+use uuid::Uuid;
+use warmstart_tests::gitlab::{FakeGitlab, Finished, JobId, JobSpec, JobState, Options};
+use warmstart_tests::harness::{BUSYBOX, Process, binary, containers_labelled, eventually, host_for_containers};
+
+/// A GitLab and a place for agents; nothing of them is left when it goes.
+pub(crate) struct Lone {
+    pub(crate) gitlab: FakeGitlab,
+    pub(crate) directory: TempDir,
+    pub(crate) executor: String,
+    /// Further arguments of every agent.
+    pub(crate) arguments: Vec<String>,
+}
+
+impl Lone {
+    pub(crate) async fn start() -> Self {
+        let host = host_for_containers().expect("an address that containers reach");
+        let options = Options { listen: vec![SocketAddr::new(host, 0)], ..Options::default() };
+        let gitlab = FakeGitlab::start(options).await.expect("a GitLab");
+        let directory = tempfile::Builder::new().prefix("warmstart-agent-").tempdir().expect("a directory");
+        let arguments = Vec::new();
+        Self { gitlab, directory, executor: format!("test-{}", Uuid::new_v4().simple()), arguments }
+    }
+
+    /// Adds arguments for every agent.
+    pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Caches are kept in a directory of this test.
+    pub(crate) fn with_cache(self) -> Self {
+        let store = format!("file://{}/store", self.directory.path().display());
+        self.with(&["--cache-store", &store])
+    }
+
+    /// The command of an agent that takes one job.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(binary("warmstart-agent").expect("the agent is built"));
+        command.args(["run", "--once", "--check-interval", "1", "--image", BUSYBOX]);
+        command.args(["--pull-policy", "if-not-present", "--url", &self.gitlab.url()]);
+        command.args(["--executor", &self.executor]).arg("--directory").arg(self.directory.path().join("agent"));
+        command.args(&self.arguments);
+        command.env("CI_SERVER_TOKEN", self.gitlab.runner_token());
+        command
+    }
+
+    /// Starts an agent that takes one job.
+    pub(crate) fn agent(&self) -> Process {
+        self.try_agent().expect("an agent")
+    }
+
+    fn try_agent(&self) -> Result<Process> {
+        Process::start(self.command(), &self.directory.path().join("agent.log"))
+    }
+
+    /// Runs one job to its end, and checks that the agent broke no rule and left nothing.
+    pub(crate) async fn run(&self, spec: JobSpec) -> Finished {
+        let job = self.gitlab.add_job(spec);
+        let agent = self.agent();
+        let finished = self.gitlab.wait_finished(job).await;
+        self.ends_clean(agent, job).await;
+        finished
+    }
+
+    /// Waits for the agent's own end and checks that nothing is left.
+    pub(crate) async fn ends_clean(&self, agent: Process, job: JobId) {
+        let ended = agent.wait().await.expect("the agent's end");
+        assert!(ended.status.success(), "{}\n{}", ended.output, self.gitlab.explain(job));
+        self.nothing_left();
+        self.gitlab.assert_clean();
+    }
+
+    /// Checks that no container, no network and no temporary volume is left, and no build.
+    pub(crate) fn nothing_left(&self) {
+        let left = containers_labelled(&format!("warmstart.executor={}", self.executor)).expect("docker answers");
+        let left: Vec<_> = left.into_iter().filter(|name| !is_kept(name)).collect();
+        assert!(left.is_empty(), "left in Docker: {left:?}");
+        let builds = std::fs::read_dir(self.directory.path().join("agent/builds")).expect("the directory of builds");
+        assert_eq!(builds.count(), 0, "builds are left");
+    }
+
+    /// Waits until the job's containers run.
+    pub(crate) async fn wait_containers(&self, count: usize) {
+        let label = format!("warmstart.executor={}", self.executor);
+        eventually(&format!("{count} containers run"), async || {
+            let found = containers_labelled(&label).ok()?;
+            (found.iter().filter(|name| name.starts_with("container ")).count() >= count).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Volumes for later jobs stay, as in GitLab Runner; `purge` removes them.
+fn is_kept(name: &str) -> bool {
+    name.starts_with("volume runner-") && name.contains("-cache-")
+}
+
+impl Drop for Lone {
+    fn drop(&mut self) {
+        let Ok(agent) = binary("warmstart-agent") else { return };
+        let _ = std::process::Command::new(agent).args(["purge", "--executor", &self.executor]).status();
+    }
+}
+
+/// The log without markers and colours.
+pub(crate) fn plain(finished: &Finished) -> String {
+    warmstart_tests::gitlab::display::plain(&finished.text())
+}
+
+/// Checks how a job ended, showing its log otherwise.
+#[track_caller]
+pub(crate) fn ended(finished: &Finished, state: JobState) {
+    assert_eq!(finished.state, state, "{:?}\n{}", finished.failure_reason, finished.text());
+}
+
+/// Checks that the log has a line or a part of one.
+#[track_caller]
+pub(crate) fn says(finished: &Finished, text: &str) {
+    assert!(plain(finished).contains(text), "no `{text}` in the log:\n{}", plain(finished));
+}

@@ -1,0 +1,11 @@
+//! Jobs run by `warmstart-agent run` as a real process, with real Docker and the fake GitLab as the judge.
+
+mod artifacts;
+mod caches;
+mod limits;
+mod lone;
+mod script;
+mod services;
+mod sources;
+mod stops;
+mod trouble;
