@@ -137,13 +137,9 @@ impl Deployment {
     #[must_use]
     pub fn agent_logs(&self) -> String {
         let mut logs = String::new();
-        let directories = std::fs::read_dir(self.executors_path()).into_iter().flatten().flatten();
-        for directory in directories {
-            let files = std::fs::read_dir(directory.path()).into_iter().flatten().flatten();
-            for file in files.filter(|file| file.path().extension().is_some_and(|kind| kind == "log")) {
-                let text = std::fs::read(file.path()).unwrap_or_default();
-                let _ = writeln!(logs, "--- {}\n{}", file.path().display(), String::from_utf8_lossy(&text));
-            }
+        for directory in std::fs::read_dir(self.executors_path()).into_iter().flatten().flatten() {
+            let text = std::fs::read(directory.path().join("agent.log")).unwrap_or_default();
+            let _ = writeln!(logs, "--- {}\n{}", directory.file_name().display(), String::from_utf8_lossy(&text));
         }
         logs
     }
@@ -204,9 +200,6 @@ store = "file://{directory}/state"
 listen = "{listen}"
 address = "https://{proxy}"
 
-[cache]
-store = "{cache}"
-
 [fleet]
 cloud = "local"
 max = {max}
@@ -226,6 +219,9 @@ environment = {environment:?}
 image = "{image}"
 pull_policy = "if-not-present"
 volumes = {volumes:?}
+
+[runners.cache]
+store = "{cache}"
 "#,
             proxy = self.proxy.address(),
             idle = setup.idle_time,
@@ -241,17 +237,20 @@ volumes = {volumes:?}
 impl Drop for Deployment {
     fn drop(&mut self) {
         self.runner.take();
-        let executors = self.executors();
-        executors.iter().for_each(Executor::kill);
-        for executor in executors {
-            let _ = binary("warmstart-agent").and_then(|agent| {
-                Ok(std::process::Command::new(agent).args(["purge", "--executor", &executor.id]).status()?)
-            });
-        }
         if std::thread::panicking() {
             report(&self.runner_log(), &self.agent_logs());
         }
+        self.executors().iter().for_each(Executor::kill);
+        for directory in std::fs::read_dir(self.executors_path()).into_iter().flatten().flatten() {
+            purge(&directory.file_name().to_string_lossy());
+        }
     }
+}
+
+/// Removes what an executor has left in Docker.
+fn purge(executor: &str) {
+    let agent = binary("warmstart-agent").map(std::process::Command::new);
+    let _ = agent.and_then(|mut agent| Ok(agent.args(["purge", "--executor", executor]).status()?));
 }
 
 /// Shows what the parts have logged, where a failed test's reader finds it.
@@ -260,9 +259,12 @@ fn report(runner: &str, agents: &str) {
     eprintln!("=== the runner's log\n{runner}\n=== the agents' logs\n{agents}");
 }
 
-/// Certificate and key that the runner made at its first start.
-fn identity(_state: &Path) -> Result<(String, String)> {
-    anyhow::bail!("not yet")
+/// Certificate and key (PEM) that the runner made at its first start and keeps in its state store.
+fn identity(state: &Path) -> Result<(String, String)> {
+    let text = std::fs::read(state.join("runner/identity")).context("read the runner's identity")?;
+    let identity: serde_json::Value = serde_json::from_slice(&text).context("read the runner's identity")?;
+    let part = |name: &str| identity[name].as_str().map(str::to_owned).with_context(|| format!("{name} is missing"));
+    Ok((part("certificate")?, part("key")?))
 }
 
 async fn free_port() -> Result<SocketAddr> {

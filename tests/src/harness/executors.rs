@@ -32,7 +32,7 @@ impl Executor {
 
 /// The agents whose working directory lies below `directory`.
 #[must_use]
-pub fn executors_below(directory: &Path) -> Vec<Executor> {
+pub(super) fn executors_below(directory: &Path) -> Vec<Executor> {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     processes.filter_map(|entry| executor(entry.file_name().to_str()?, directory)).collect()
 }
