@@ -43,7 +43,11 @@ async fn attempt(dependency: &JobClient, file: &mut File, direct: bool) -> Resul
     let transport = &dependency.client.transport;
     let path = format!("jobs/{}/artifacts", dependency.id());
     let mut call = transport.call("download artifacts", Method::GET, &path);
-    call.url.set_query(direct.then_some("direct_download=true"));
+    if direct {
+        // Asked once only: GitLab's own runner leaves the parameter out of every later attempt.
+        call.url.set_query(Some("direct_download=true"));
+        call.attempts = 1;
+    }
     let response = follow(transport, &mut call, dependency).await?;
     if response.status() != 200 {
         return Err(call.failure(response).await);

@@ -26,6 +26,8 @@ pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) id: String,
+    /// At most, in all; the retry layer's five unless the call says otherwise.
+    pub(crate) attempts: usize,
     /// Until the answer's head; none where the request's body may take long.
     pub(crate) response: Option<Duration>,
     /// Until the end of the answer's body.
@@ -61,7 +63,7 @@ impl Transport {
         url.set_path(&format!("{}{path}", self.base.path()));
         let timing = self.timing();
         let id = uuid::Uuid::new_v4().simple().to_string();
-        Call { what, method, url, id, response: Some(timing.response), total: timing.total }
+        Call { what, method, url, id, attempts: retry::ATTEMPTS, response: Some(timing.response), total: timing.total }
     }
 
     /// Sends a call that `dress` completes with its headers and its body, anew for each attempt. The last answer is
@@ -86,7 +88,7 @@ impl Transport {
             if retry::is_retried(response.status().as_u16()) { Err(Unanswered::Later(response)) } else { Ok(response) }
         };
         let outcome = attempt
-            .retry(schedule(timing))
+            .retry(schedule(timing).with_max_times(call.attempts - 1))
             .when(|failed| matches!(failed, Unanswered::Later(_)))
             .adjust(|failed, own| own.map(|own| failed.asked(timing).unwrap_or(own)))
             .notify(|failed, wait| failed.log(call, wait))
@@ -185,7 +187,7 @@ impl Unanswered {
 
 fn schedule(timing: &Timing) -> ExponentialBuilder {
     let schedule = ExponentialBuilder::new().with_min_delay(timing.retry_min).with_max_delay(timing.retry_max);
-    schedule.with_factor(2.0).with_max_times(retry::ATTEMPTS - 1).with_jitter()
+    schedule.with_factor(2.0).with_jitter()
 }
 
 /// The API's root for a configured URL (protocol §1.1, base URL).
