@@ -1,9 +1,20 @@
 //! Artifacts: which files, and the archives they travel in (protocol §6.2, §6.3).
 
+mod collect;
+mod glob;
+mod gzip;
+mod pack;
+#[cfg(test)]
+mod tests;
+mod unpack;
+
+pub use collect::{Collected, Message, Severity, Wanted, collect};
+pub use unpack::{Extracted, extract};
+
 use crate::workspace::Workspace;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// How hard to compress: `ARTIFACT_COMPRESSION_LEVEL`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -30,69 +41,97 @@ impl Level {
             _ => return None,
         })
     }
-}
 
-/// What to collect; all texts are expanded already.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    /// Globs, relative to the project directory or absolute inside it.
-    pub paths: Vec<String>,
-    /// Globs of what is left out.
-    pub exclude: Vec<String>,
-    /// What git does not track, when that is wanted too.
-    pub untracked: Option<Vec<PathBuf>>,
-}
-
-/// How a line about collected files is shown in the log.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum Severity {
-    Info,
-    Warning,
-    Error,
-}
-
-/// A line for the job's log.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(missing_docs, reason = "the words say it")]
-pub struct Message {
-    pub severity: Severity,
-    pub text: String,
-}
-
-/// What was found.
-#[derive(Clone, Debug, Default)]
-pub struct Collected {
-    /// Files, directories and symlinks, relative to the project directory, sorted.
-    pub paths: Vec<PathBuf>,
-    /// What to tell about it.
-    pub messages: Vec<Message>,
-}
-
-/// Finds what an artifact or a cache names. `project` is the project directory as the job knows it (`/builds/…`).
-#[must_use]
-pub fn collect(workspace: &Workspace, project: &str, wanted: &Wanted) -> Collected {
-    let _ = (workspace, project, wanted);
-    todo!()
+    /// Deflate's level; 0 is no compression at all.
+    fn deflate(self) -> u8 {
+        match self {
+            Self::Fastest => 0,
+            Self::Fast => 1,
+            Self::Default => 5,
+            Self::Slow => 7,
+            Self::Slowest => 9,
+        }
+    }
 }
 
 /// The formats of an upload.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the words are GitLab's")]
 pub enum Format {
+    #[default]
     Zip,
     Gzip,
     Raw,
 }
 
+impl Format {
+    /// The format of that name; a missing one is zip.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "" | "zip" => Self::Zip,
+            "gzip" => Self::Gzip,
+            "raw" => Self::Raw,
+            _ => return None,
+        })
+    }
+
+    fn extension(self) -> &'static str {
+        match self {
+            Self::Zip => ".zip",
+            Self::Gzip => ".gz",
+            Self::Raw => "",
+        }
+    }
+}
+
+/// An archive that cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of the workspace.
+    #[error(transparent)]
+    File(#[from] io::Error),
+    /// An entry that cannot be extracted, or must not be.
+    #[error("cannot extract {name:?}: {why}")]
+    Entry {
+        /// The entry's name as the archive has it.
+        name: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A path that the format has no place for.
+    #[error("cannot put {path} into a {format} artifact: it is no regular file")]
+    NotRegular {
+        /// The path.
+        path: String,
+        /// The format.
+        format: &'static str,
+    },
+    /// The raw format holds one file.
+    #[error("a raw artifact is exactly one file, but {0} were found")]
+    NotOne(usize),
+    /// What is no zip, or one that ends too early.
+    #[error("cannot {verb} the zip archive: {source}")]
+    Zip {
+        /// What was attempted.
+        verb: &'static str,
+        /// Why not.
+        source: ::zip::result::ZipError,
+    },
+}
+
 /// The file name of an upload: `name` is the payload's, expanded.
 #[must_use]
 pub fn file_name(name: Option<&str>, format: Format) -> String {
-    let _ = (name, format);
-    todo!()
+    let base = match name {
+        None => Some("artifacts"),
+        Some(name) => Path::new(name).file_name().and_then(|name| name.to_str()),
+    };
+    base.unwrap_or("default").to_owned() + format.extension()
 }
 
-/// Writes an archive of the collected paths.
+/// Writes an archive of the collected paths. Sockets, devices, pipes and what has vanished meanwhile are skipped by
+/// zip and refused by the others.
 pub fn write(
     workspace: &Workspace,
     paths: &[PathBuf],
@@ -100,39 +139,9 @@ pub fn write(
     level: Level,
     out: &mut File,
 ) -> Result<(), Error> {
-    let _ = (workspace, paths, format, level, out);
-    todo!()
+    match format {
+        Format::Zip => pack::zip(workspace, paths, level, out),
+        Format::Gzip => gzip::gzip(workspace, paths, level, out),
+        Format::Raw => gzip::raw(workspace, paths, out),
+    }
 }
-
-/// What was extracted.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Extracted {
-    /// Files, directories and symlinks.
-    pub entries: u64,
-    /// Bytes of the files.
-    pub bytes: u64,
-}
-
-/// Extracts a zip into the workspace. Existing files are replaced; nothing is written outside.
-pub fn extract<R: Read + Seek>(workspace: &Workspace, archive: R) -> Result<Extracted, Error> {
-    let _ = (workspace, archive);
-    todo!()
-}
-
-/// An archive that cannot be made or read.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file of the archive.
-    #[error("cannot {verb} {path}")]
-    File {
-        /// What was attempted.
-        verb: &'static str,
-        /// On what.
-        path: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-}
-
-fn _unused(_: &mut dyn Write) {}
