@@ -13,6 +13,8 @@ pub struct Options {
     pub external_url: Option<String>,
     /// A relative root such as `/gitlab` (B8); empty for none.
     pub relative_root: String,
+    /// The runner's token; none is a random one.
+    pub runner_token: Option<String>,
     /// How long a job request is held while the queue does not change; zero answers 204 at once.
     pub hold: Duration,
     /// Seconds in `X-GitLab-Trace-Update-Interval`.
@@ -47,6 +49,7 @@ impl Default for Options {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
             external_url: None,
             relative_root: String::new(),
+            runner_token: None,
             hold: Duration::from_secs(5),
             update_interval: 1,
             trace_limit: 100 << 20,

@@ -96,7 +96,7 @@ impl Repository {
 
     /// Commits the work tree as it is and gives the commit's id.
     pub fn commit_all(&self, message: &str) -> String {
-        self.git(&["add", "--all", "--force", "."]);
+        self.git(&["add", "--all", "."]);
         self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
         self.sha("HEAD")
     }
@@ -151,11 +151,7 @@ impl Repository {
     /// Runs any git command on the repository and gives its output, trimmed.
     pub fn git(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("git");
-        command.args(arguments).current_dir(&self.work).env("GIT_DIR", &self.bare);
-        if arguments[0] != "init" {
-            // `git init --bare` refuses a work tree.
-            command.env("GIT_WORK_TREE", &self.work);
-        }
+        command.args(arguments).current_dir(&self.work).env("GIT_DIR", &self.bare).env("GIT_WORK_TREE", &self.work);
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         for (role, name) in [("AUTHOR", "A. U. Thor"), ("COMMITTER", "C. O. Mitter")] {
             command.env(format!("GIT_{role}_NAME"), name).env(format!("GIT_{role}_EMAIL"), "demo@gitlab.test");

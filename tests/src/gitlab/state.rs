@@ -151,7 +151,7 @@ impl State {
 impl Shared {
     pub(super) fn new(options: Options, url: String, repositories: Repositories) -> Self {
         let state = State { pipelines: 3_000_000_000, queue_version: 1, ..State::default() };
-        let runner_token = format!("glrt-t1_{}", random(20));
+        let runner_token = options.runner_token.clone().unwrap_or_else(|| format!("glrt-t1_{}", random(20)));
         let version = watch::Sender::new(0);
         Self { options, url, runner_token, repositories, state: Mutex::new(state), version }
     }

@@ -283,7 +283,7 @@ async fn break_rule(rule: Rule, talk: &mut Talk) -> Result<()> {
 }
 
 /// A finished job with an archive, and a running one that needs it.
-pub async fn with_dependency(talk: &mut Talk) -> Result<(u64, Picked)> {
+pub(crate) async fn with_dependency(talk: &mut Talk) -> Result<(u64, Picked)> {
     let first = talk.begin(spec().artifact_paths(["out"])).await?;
     let archive = zip(&[("out/a", "content")])?;
     talk.upload(&first, "artifact_format=zip&artifact_type=archive", "artifacts.zip", &archive).await?;
@@ -292,7 +292,7 @@ pub async fn with_dependency(talk: &mut Talk) -> Result<(u64, Picked)> {
     Ok((first.id, second))
 }
 
-pub fn gzip(content: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn gzip(content: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut encoder, content)?;
     Ok(encoder.finish()?)

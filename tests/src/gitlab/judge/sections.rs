@@ -1,5 +1,7 @@
 //! The log's sections: balance, times and order of the stages (A35; protocol §2.1, §2.7).
 
+use std::time::Duration;
+
 /// A section marker.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::gitlab) struct Marker {
@@ -87,16 +89,16 @@ pub(in crate::gitlab) fn faults(log: &str, takeovers: &[usize]) -> Vec<String> {
     faults
 }
 
-/// Seconds of each section, in order of their ends; sections of scripts too.
-pub(in crate::gitlab) fn durations(log: &str) -> Vec<(String, u64)> {
+/// Seconds of each section, in the order of their ends; sections of scripts too.
+pub(in crate::gitlab) fn durations(log: &str) -> Vec<(String, f64)> {
     let mut open: Vec<Marker> = Vec::new();
     let mut durations = Vec::new();
     for marker in markers(log) {
         if marker.is_start {
             open.push(marker);
         } else if let Some(at) = open.iter().rposition(|start| start.name == marker.name) {
-            let start = open.remove(at);
-            durations.push((marker.name, marker.time.saturating_sub(start.time)));
+            let seconds = Duration::from_secs(marker.time.saturating_sub(open.remove(at).time));
+            durations.push((marker.name, seconds.as_secs_f64()));
         }
     }
     durations
@@ -119,7 +121,7 @@ mod tests {
             ("end", 9, "step_script"),
         ]);
         assert_eq!(faults(&log, &[]), Vec::<String>::new());
-        assert_eq!(durations(&log), [("get_sources".to_owned(), 1), ("step_script".to_owned(), 3)]);
+        assert_eq!(durations(&log), [("get_sources".to_owned(), 1.0), ("step_script".to_owned(), 3.0)]);
     }
 
     #[test]

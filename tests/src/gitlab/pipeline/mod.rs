@@ -1,74 +1,79 @@
 //! A small subset of `.gitlab-ci.yml`, and running it against the fake.
+//!
+//! [`parse`] knows `stages`, `default`, `image`, `services`, `variables`, `before_script`, `script`, `after_script`,
+//! `cache`, `artifacts`, `needs`, `dependencies`, `allow_failure` and `when`; anything else is an error that names it.
 
-use super::{FakeGitlab, Finished, JobId};
+mod report;
+mod run;
+mod yaml;
 
-/// A pipeline to run: jobs in the order of their stages.
+pub use report::JobReport;
+pub use run::{Event, run};
+pub use yaml::parse;
+
+use super::JobSpec;
+
+/// A pipeline to run.
 #[derive(Clone, Debug)]
-pub struct Pipeline {}
-
-/// What happens while a pipeline runs.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A job entered the queue.
-    Queued {
-        /// The job.
-        job: JobId,
-        /// Its name.
-        name: String,
-    },
-    /// Bytes were appended to a job's log.
-    Log {
-        /// The job.
-        job: JobId,
-        /// Its name.
-        name: String,
-        /// The new bytes, as stored.
-        bytes: bytes::Bytes,
-    },
-    /// A job has ended.
-    Finished {
-        /// The job.
-        job: JobId,
-        /// Its name.
-        name: String,
-        /// How it ended.
-        report: JobReport,
-    },
+pub struct Pipeline {
+    /// The stages in order.
+    pub stages: Vec<String>,
+    /// The jobs in the order of their stages.
+    pub jobs: Vec<PipelineJob>,
 }
 
-/// How a job of a pipeline went.
+/// A job of a pipeline.
 #[derive(Clone, Debug)]
-pub struct JobReport {
-    /// The job.
-    pub job: JobId,
+pub struct PipelineJob {
     /// Its name.
     pub name: String,
     /// Its stage.
     pub stage: String,
     /// Whether it may fail without failing the pipeline.
     pub allow_failure: bool,
-    /// How it ended.
-    pub finished: Finished,
-    /// Seconds from the queue to the runner.
-    pub waiting: f64,
-    /// Seconds from the runner (201) to the first section of the user's script; to the end where it never got there.
-    pub preparing: f64,
-    /// Seconds per log section, in order.
-    pub sections: Vec<(String, f64)>,
+    /// On which results of the jobs before it runs.
+    pub when: When,
+    /// Jobs it waits for; none is all jobs of earlier stages.
+    pub needs: Option<Vec<String>>,
+    /// Jobs whose artifacts it downloads; none is all jobs of earlier stages.
+    pub downloads: Option<Vec<String>>,
+    /// What it does, without what depends on the run.
+    pub spec: JobSpec,
 }
 
-/// Reads a `.gitlab-ci.yml`; an unknown key is an error that names it.
-pub fn parse(_yaml: &str) -> anyhow::Result<Pipeline> {
-    Ok(Pipeline {})
+/// On which results of the jobs before a job runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum When {
+    /// All succeeded, or were allowed to fail.
+    OnSuccess,
+    /// One failed.
+    OnFailure,
+    /// In any case.
+    Always,
+    /// Never.
+    Never,
 }
 
-/// Runs a pipeline for the head of `main` of `project`: stage after stage, artifacts handed on.
-#[expect(clippy::unused_async, reason = "skeleton")]
-pub async fn run(
-    _gitlab: &FakeGitlab,
-    _project: &str,
-    _pipeline: &Pipeline,
-    _on_event: impl FnMut(Event),
-) -> anyhow::Result<Vec<JobReport>> {
-    Ok(Vec::new())
+impl Pipeline {
+    /// The names of the jobs that a job waits for.
+    pub(super) fn before<'a>(&'a self, job: &'a PipelineJob) -> Vec<&'a str> {
+        match &job.needs {
+            Some(needs) => needs.iter().map(String::as_str).collect(),
+            None => self.earlier(job),
+        }
+    }
+
+    /// The names of the jobs whose artifacts a job downloads.
+    pub(super) fn downloads<'a>(&'a self, job: &'a PipelineJob) -> Vec<&'a str> {
+        match &job.downloads {
+            Some(downloads) => downloads.iter().map(String::as_str).collect(),
+            None => self.earlier(job),
+        }
+    }
+
+    fn earlier<'a>(&'a self, job: &PipelineJob) -> Vec<&'a str> {
+        let place = |stage: &str| self.stages.iter().position(|known| known == stage);
+        let earlier = self.jobs.iter().filter(|other| place(&other.stage) < place(&job.stage));
+        earlier.map(|other| other.name.as_str()).collect()
+    }
 }
