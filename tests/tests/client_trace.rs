@@ -326,7 +326,9 @@ async fn away_while(kind: Outage) {
         put(&mut writer, &line);
         expected += &line;
     }
-    tokio::time::sleep(Duration::from_secs(3)).await; // the outage: some patches fail
+    if kind != Outage::Refused {
+        gitlab.wait_requests(Endpoint::Trace, gitlab.count(Endpoint::Trace) + 2).await;
+    }
     gitlab.recover().await;
     gitlab.wait_log_contains(taken.id, "line 999").await;
     gitlab.outage(kind).await;
