@@ -1,6 +1,6 @@
 //! Cutting content where the content itself says, so that an insertion moves only the cuts around it.
 //!
-//! FastCDC in its version of 2020 (crate `fastcdc`, pinned: other cut points would deduplicate against nothing that
+//! `FastCDC` in its version of 2020 (crate `fastcdc`, pinned: other cut points would deduplicate against nothing that
 //! is stored), average 64 KiB, at least 16, at most 256. What is below 64 KiB stays whole.
 
 use std::io::{self, Read};
@@ -35,6 +35,7 @@ pub(crate) fn cut(mut reader: impl Read, mut each: impl FnMut(&[u8]) -> io::Resu
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use proptest::prelude::*;
 
@@ -42,7 +43,11 @@ mod tests {
 
     fn chunks(content: &[u8]) -> Vec<Vec<u8>> {
         let mut chunks = Vec::new();
-        let length = cut(content, |chunk| Ok(chunks.push(chunk.to_vec()))).unwrap();
+        let each = |chunk: &[u8]| {
+            chunks.push(chunk.to_vec());
+            Ok(())
+        };
+        let length = cut(content, each).unwrap();
         assert_eq!(length, content.len() as u64);
         chunks
     }
@@ -86,8 +91,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn the_chunks_in_order_are_the_input(length in 0_usize..1_500_000, seed: u64, around in -2_i64..3) {
-            for length in [length, usize::try_from(AVERAGE as i64 + around).unwrap()] {
+        fn the_chunks_in_order_are_the_input(length in 0_usize..1_500_000, seed: u64, around in AVERAGE - 2..AVERAGE + 3) {
+            for length in [length, around] {
                 let content = noise(length, seed);
                 let chunks = chunks(&content);
                 prop_assert!(chunks.iter().all(|chunk| (1..=MAX).contains(&chunk.len())));

@@ -157,6 +157,7 @@ pub(crate) fn names(directory: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 

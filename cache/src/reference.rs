@@ -106,6 +106,7 @@ pub(crate) async fn read<S: Store>(store: &S, name: &str, deadline: &Deadline) -
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

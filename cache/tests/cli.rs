@@ -1,5 +1,7 @@
 //! The program: what it says, how it ends, what it takes from its environment.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{fs, net::TcpListener, path::Path};

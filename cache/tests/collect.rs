@@ -1,5 +1,7 @@
 //! Which files a save takes, and what it says about the others.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{
@@ -147,13 +149,12 @@ fn files_that_cannot_be_read_are_left_out_and_named() {
     tree::chmod(&store, 0o777);
     let program = world.path().join("warmstart-cache");
     fs::copy(env!("CARGO_BIN_EXE_warmstart-cache"), &program).unwrap();
-    let mut command = match rustix::process::geteuid().is_root() {
-        true => {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
-            command
-        }
-        false => Command::new(&program),
+    let mut command = if rustix::process::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+        command
+    } else {
+        Command::new(&program)
     };
     let url = format!("file://{}/s", store.display());
     command.args(["--store", &url, "save", "--key", "k", "d", "-C"]).arg(&from);

@@ -1,5 +1,7 @@
 //! kill -9, full disks, memory: with real processes.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{

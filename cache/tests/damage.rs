@@ -1,5 +1,7 @@
 //! Whatever is wrong with an object, a restore is a miss and the directory as it was, or the bytes are right.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};

@@ -1,5 +1,7 @@
 //! Manifests by an enemy who may write into the scope, and directories that an enemy prepared.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{

@@ -1,5 +1,7 @@
 //! What was saved comes back as it was.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{fs, os::unix::fs::symlink, path::Path};

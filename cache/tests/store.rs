@@ -1,5 +1,7 @@
 //! What every store promises, checked on each kind.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{os::unix::fs::PermissionsExt as _, process::Command, time::Duration};

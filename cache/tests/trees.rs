@@ -1,5 +1,7 @@
 //! Any tree comes back, over any other tree.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{collections::BTreeMap, ffi::OsString, fs, os::unix::ffi::OsStringExt as _, path::Path};
@@ -20,7 +22,7 @@ enum Made {
 
 fn name() -> impl Strategy<Value = Vec<u8>> {
     let any = prop::collection::vec(any::<u8>().prop_filter("no separator", |byte| !b"/\0".contains(byte)), 1..12);
-    prop_oneof![3 => prop::sample::select(vec!["a", "b", "c", "a-b", "[x]", "!"]).prop_map(|name| name.into()), 1 => any]
+    prop_oneof![3 => prop::sample::select(vec!["a", "b", "c", "a-b", "[x]", "!"]).prop_map(Into::into), 1 => any]
         .prop_filter("a name", |name| name != b"." && name != b"..")
 }
 
@@ -75,8 +77,8 @@ proptest! {
     #[test]
     fn any_tree_comes_back_over_any_other(saved in tree_of(), there in tree_of()) {
         let (from, to) = (tempdir().unwrap(), tempdir().unwrap());
-        build(&from.path(), &saved, &mut Vec::new());
-        build(&to.path(), &there, &mut Vec::new());
+        build(from.path(), &saved, &mut Vec::new());
+        build(to.path(), &there, &mut Vec::new());
         let (wanted, before) = (tree::see(from.path()), tree::see(to.path()));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let restored = runtime.block_on(async {

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
 }
 
 /// Lists, one line per key.
-pub(super) async fn run(url: &str, arguments: Arguments, output: &Output) -> Result<Outcome, Failure> {
+pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Result<Outcome, Failure> {
     let scope = arguments.scope.scope(None)?;
     let store = store::open(url, None).await?;
     let listing = list(&store, &scope, Duration::from_mins(2)).await?;

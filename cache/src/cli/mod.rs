@@ -1,5 +1,7 @@
 //! The command line. One file per subcommand; the comment on its arguments is its help.
 
+#![expect(clippy::doc_markdown, reason = "comments on arguments are help texts")]
+
 mod args;
 mod list;
 mod output;
@@ -75,14 +77,14 @@ pub(crate) fn main() -> ExitCode {
     };
     output::start_log();
     let output = Output { json: arguments.json };
-    match run(arguments, &output) {
+    match run(arguments, output) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Miss) => ExitCode::from(3),
-        Err(failure) => output.failure(&failure),
+        Err(failure) => output::failure(&failure),
     }
 }
 
-fn run(arguments: Arguments, output: &Output) -> Result<Outcome, Failure> {
+fn run(arguments: Arguments, output: Output) -> Result<Outcome, Failure> {
     let url = arguments
         .store
         .ok_or_else(|| Failure::Usage("no store is given; use --store URL or set WARMSTART_CACHE_STORE".to_owned()))?;

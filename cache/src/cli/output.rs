@@ -21,30 +21,30 @@ pub(super) struct Output {
 
 impl Output {
     /// Says the result: `sentence` to people, `value` to programs.
-    pub(super) fn result(&self, sentence: &str, value: &impl Serialize) {
+    pub(super) fn result(self, sentence: &str, value: &impl Serialize) {
         let text = if self.json { serde_json::to_string(value).unwrap_or_default() } else { sentence.to_owned() };
         // Whoever closed the pipe does not want to know.
         let _ = writeln!(stdout(), "{text}");
     }
 
     /// Warns, in JSON only within the result.
-    pub(super) fn warnings(&self, warnings: &[String]) {
+    pub(super) fn warnings(self, warnings: &[String]) {
         if !self.json {
             for warning in warnings {
                 let _ = writeln!(stderr(), "warning: {warning}");
             }
         }
     }
+}
 
-    /// Says why nothing came of it, and gives the exit code.
-    pub(super) fn failure(&self, failure: &Failure) -> ExitCode {
-        let (text, code) = match failure {
-            Failure::Usage(text) => (text, 2),
-            Failure::Error(text) => (text, 4),
-        };
-        let _ = writeln!(stderr(), "error: {text}");
-        ExitCode::from(code)
-    }
+/// Says why nothing came of it, and gives the exit code.
+pub(super) fn failure(failure: &Failure) -> ExitCode {
+    let (text, code) = match failure {
+        Failure::Usage(text) => (text, 2),
+        Failure::Error(text) => (text, 4),
+    };
+    let _ = writeln!(stderr(), "error: {text}");
+    ExitCode::from(code)
 }
 
 /// Shows how far it has come while `work` runs, on a terminal only.

@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 }
 
 /// Restores, and says what became of it.
-pub(super) async fn run(url: &str, arguments: Arguments, output: &Output) -> Result<Outcome, Failure> {
+pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Result<Outcome, Failure> {
     let start = Instant::now();
     let keys = std::iter::once(arguments.key).chain(arguments.fallback).map(Key::new);
     let keys = keys.collect::<Result<Vec<_>, _>>()?;

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 }
 
 /// Saves, and says what became of it.
-pub(super) async fn run(url: &str, arguments: Arguments, output: &Output) -> Result<Outcome, Failure> {
+pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Result<Outcome, Failure> {
     let start = Instant::now();
     let key = Key::new(arguments.key)?;
     let scope = arguments.scope.scope(Some(&key))?;

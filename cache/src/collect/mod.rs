@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::ErrorKind,
     os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rustix::io::Errno;
@@ -81,7 +81,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn untracked(&mut self, directory: &Path, path: &PathBuf) -> Result<(), Error> {
+    fn untracked(&mut self, directory: &Path, path: &Path) -> Result<(), Error> {
         let Ok(relative) = relative(directory, path.as_os_str().as_bytes()) else {
             self.warn(&path.display().to_string(), "lies outside the directory and is left out");
             return Ok(());

@@ -90,8 +90,8 @@ pub(super) fn relative(directory: &Path, path: &[u8]) -> Result<Vec<u8>, String>
     let path = as_path(path);
     let inside = if path.is_absolute() {
         let real = directory.canonicalize().ok();
-        let names = std::iter::once(directory).chain(real.as_deref()).filter(|directory| directory.is_absolute());
-        let inside = names.filter_map(|directory| path.strip_prefix(directory).ok()).next();
+        let mut bases = std::iter::once(directory).chain(real.as_deref()).filter(|base| base.is_absolute());
+        let inside = bases.find_map(|base| path.strip_prefix(base).ok());
         inside.ok_or("lies outside the directory and is left out")?
     } else {
         path
@@ -110,6 +110,7 @@ pub(super) fn relative(directory: &Path, path: &[u8]) -> Result<Vec<u8>, String>
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -59,7 +59,7 @@ pub async fn restore<S: Store>(
     job.remove_leftovers().await?;
     let mut reasons = Vec::new();
     for (position, key) in keys.iter().enumerate() {
-        match job.restore(key).await {
+        match Box::pin(job.restore(key)).await {
             Ok(Some(restored)) => return Ok(Restored { exact: position == 0, reason: join(&reasons), ..restored }),
             Ok(None) => reasons.push(format!("no cache for {key}")),
             Err(error) => {
@@ -94,7 +94,11 @@ struct Job<'a, S> {
 impl<S: Store> Job<'_, S> {
     async fn remove_leftovers(&self) -> Result<(), Error> {
         let root = self.root.clone();
-        blocking(move || Ok(staging::remove_leftovers(&root))).await
+        blocking(move || {
+            staging::remove_leftovers(&root);
+            Ok(())
+        })
+        .await
     }
 
     /// Restores a key's newest cache; `None` if it has none.

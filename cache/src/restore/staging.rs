@@ -146,6 +146,7 @@ fn open_writable(parent: &OwnedFd, name: &[u8]) -> io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::fs;
 

@@ -53,7 +53,7 @@ pub async fn save<S: Store>(
         saved.reason = Some("nothing to save: no path has matching files".into());
         return Ok(saved);
     }
-    job.save(Arc::new(collected), saved).await
+    Box::pin(job.save(Arc::new(collected), saved)).await
 }
 
 /// One save.
@@ -97,7 +97,7 @@ impl<S: Store> Job<'_, S> {
             saved.reason = Some("nothing to save: no file could be read".into());
             return Ok(saved);
         }
-        let encoded = encode(sent.manifest)?;
+        let encoded = encode(&sent.manifest)?;
         let digest = Digest::of(&encoded);
         saved.saved = true;
         if self.is_current(&digest) {
@@ -159,7 +159,7 @@ impl<S: Store> Job<'_, S> {
     }
 }
 
-fn encode(manifest: Manifest) -> Result<Bytes, Error> {
+fn encode(manifest: &Manifest) -> Result<Bytes, Error> {
     let encoded = manifest.encode().map_err(|error| Error::file("encode the", "manifest", error))?;
     if encoded.len() as u64 > manifest::MAX_STORED {
         let what = format!("manifest of {} bytes", encoded.len());

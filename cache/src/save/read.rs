@@ -117,20 +117,24 @@ impl Reader {
         if before.kind != Kind::File {
             return Err(Trouble::Skip("is no longer a file and is left out".into()));
         }
-        let (mut chunks, mut stop): (Vec<Chunk>, _) = (Vec::new(), None);
+        let (mut chunks, mut stopped): (Vec<Chunk>, _) = (Vec::new(), false);
         // One byte more than it had shows that it grows, and a file that never ends is left.
         let size = chunk::cut((&file).take(before.size + 1), |content| {
             self.deadline.check("save the cache").map_err(io::Error::other)?;
             self.progress.add(content.len() as u64);
-            packer.add(content).map(|chunk| chunks.push(chunk)).map_err(|error| {
-                stop = Some(io::Error::from(error.kind()));
-                error
-            })
+            match packer.add(content) {
+                Ok(chunk) => chunks.push(chunk),
+                Err(error) => {
+                    stopped = true;
+                    return Err(error);
+                }
+            }
+            Ok(())
         });
-        match (size, stop) {
-            (Err(error), Some(_)) => Err(Trouble::Stop(error)),
-            (Err(error), None) => Err(skip(&error)),
-            (Ok(size), _) => {
+        match size {
+            Err(error) if stopped => Err(Trouble::Stop(error)),
+            Err(error) => Err(skip(&error)),
+            Ok(size) => {
                 let after = meta_at(&file.into(), b"").map_err(|error| skip(&error))?;
                 let same = after == before && size == before.size;
                 Ok(same.then_some((before, Node::File { size, chunks })))

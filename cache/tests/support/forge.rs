@@ -97,7 +97,9 @@ pub fn header(records: &[Record]) -> Header {
 
 pub fn encode(header: &Header, records: &[Record]) -> Vec<u8> {
     let mut raw = framed(header);
-    records.iter().for_each(|record| raw.extend(framed(record)));
+    for record in records {
+        raw.extend(framed(record));
+    }
     zstd::encode_all(&raw[..], 3).expect("compress")
 }
 

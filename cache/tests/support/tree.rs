@@ -50,9 +50,10 @@ pub fn see(directory: &Path) -> BTreeMap<PathBuf, Seen> {
         } else {
             Vec::new()
         };
-        let linked = match meta.is_dir() {
-            true => relative.clone(),
-            false => first.entry((meta.dev(), meta.ino())).or_insert_with(|| relative.clone()).clone(),
+        let linked = if meta.is_dir() {
+            relative.clone()
+        } else {
+            first.entry((meta.dev(), meta.ino())).or_insert_with(|| relative.clone()).clone()
         };
         let (mode, owner) = (meta.mode(), (meta.uid(), meta.gid()));
         seen.insert(relative, Seen { mode, owner, mtime: Some((meta.mtime(), meta.mtime_nsec())), content, linked });
