@@ -263,7 +263,8 @@ fn report(runner: &str, agents: &str) {
 fn identity(state: &Path) -> Result<(String, String)> {
     let text = std::fs::read(state.join("runner/identity")).context("read the runner's identity")?;
     let identity: serde_json::Value = serde_json::from_slice(&text).context("read the runner's identity")?;
-    let part = |name: &str| identity["record"][name].as_str().map(str::to_owned).with_context(|| format!("{name} is missing"));
+    let part =
+        |name: &str| identity["record"][name].as_str().map(str::to_owned).with_context(|| format!("{name} is missing"));
     Ok((part("certificate")?, part("key")?))
 }
 
