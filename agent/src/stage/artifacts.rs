@@ -11,20 +11,19 @@ use warmstart_gitlab::payload::Artifact;
 
 /// Uploads everything that fits the job's result, in order, up to the first failure.
 pub async fn run(job: &Execution, success: bool) -> Result<(), Fault> {
-    if !uploads(&job.order.job, success) {
+    let wanted = uploads(&job.order.job, success);
+    if wanted.is_empty() {
         return Ok(());
     }
     let (name, headline) = match success {
         true => ("upload_artifacts_on_success", "Uploading artifacts for successful job"),
         false => ("upload_artifacts_on_failure", "Uploading artifacts for failed job"),
     };
-    job.log.section(name, headline, all(job, success)).await
+    job.log.section(name, headline, all(job, &wanted)).await
 }
 
-async fn all(job: &Execution, success: bool) -> Result<(), Fault> {
-    let asks = |a: &&Artifact| a.untracked || !a.paths.is_empty() || !a.exclude.is_empty();
-    let fitting = job.order.job.artifacts.iter().filter(|artifact| artifact.when.fits(success));
-    for artifact in fitting.filter(asks).collect::<Vec<_>>() {
+async fn all(job: &Execution, wanted: &[&Artifact]) -> Result<(), Fault> {
+    for artifact in wanted {
         if let Err(text) = one(job, artifact).await {
             job.log.error(&text);
             return Err(Fault::Exit(1));
