@@ -11,7 +11,7 @@ use warmstart_gitlab::secret::Secret;
 
 /// Runs GitLab jobs through the local Docker daemon.
 #[derive(Debug, Parser)]
-#[command(name = "warmstart-agent", version)]
+#[command(name = "warmstart-agent", version, args_override_self = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -48,6 +48,7 @@ pub struct Executor {
 
 /// Take jobs from GitLab directly and run them on this machine.
 #[derive(Args, Debug)]
+#[command(args_override_self = true)]
 pub struct Run {
     /// GitLab's URL.
     #[arg(long, env = "CI_SERVER_URL")]
@@ -118,8 +119,8 @@ pub fn start_logging() {
 /// Runs the command to its end.
 pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
-        Command::Executor(arguments) => link::run(arguments).await,
-        Command::Run(arguments) => standalone::run(*arguments).await,
+        Command::Executor(arguments) => Box::pin(link::run(arguments)).await,
+        Command::Run(arguments) => Box::pin(standalone::run(*arguments)).await,
         Command::Purge(arguments) => purge::run(&arguments).await,
     }
 }

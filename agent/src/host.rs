@@ -79,8 +79,7 @@ fn empty(directory: &Path) -> Result<()> {
 
 /// Jobs of an earlier agent are over, whatever their containers believe. Volumes kept for later jobs stay.
 async fn remove_leftovers(docker: &Docker, executor: &str) -> Result<()> {
-    let mut filter = labels::filter(labels::EXECUTOR, executor);
-    filter.entry("label".to_owned()).or_default().push(labels::JOB.to_owned());
+    let filter = labels::Filter::label(labels::EXECUTOR, executor).and(labels::JOB);
     sandbox::remove_labelled(docker, &filter).await.context("cannot remove what an earlier agent left in Docker")
 }
 

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use warmstart_api::assignment::{CacheStore, GitLab, Log};
@@ -75,7 +75,7 @@ impl Intake {
                 continue;
             }
             // Not dropped when told to stop: a job may be on its way in the answer.
-            let answer = self.client.request_job(&self.identity, last_update.as_deref()).await?;
+            let answer = Box::pin(self.client.request_job(&self.identity, last_update.as_deref())).await?;
             health.observe(answer.healthy, Instant::now());
             last_update = answer.last_update.or(last_update);
             if let Some(trouble) = answer.trouble {
@@ -83,11 +83,7 @@ impl Intake {
             }
             match answer.acquired {
                 Some(acquired) => {
-                    let work = self.work(acquired);
-                    jobs.spawn(async move {
-                        work.await;
-                        drop(permit);
-                    });
+                    jobs.spawn(self.work(acquired, permit));
                     if self.arguments.once {
                         break;
                     }
@@ -109,19 +105,19 @@ impl Intake {
     }
 
     /// Confirms a job to GitLab and runs it to its end.
-    fn work(&self, acquired: Acquired) -> impl Future<Output = ()> + Send + 'static {
+    fn work(&self, acquired: Acquired, permit: OwnedSemaphorePermit) -> impl Future<Output = ()> + Send + 'static {
         let slot = Slots::take(&self.slots, acquired.job.job_info.project_id);
         let assignment = self.assignment(&acquired, &slot);
         let (host, client, interrupt) = (self.host.clone(), self.client.clone(), self.signals.interrupt().clone());
         let span = tracing::info_span!("job", job = acquired.job.id, project = acquired.job.job_info.project_id);
         let work = async move {
-            let _slot = slot;
+            let _room = (slot, permit);
             if !confirm(&client, &acquired).await {
                 return;
             }
             tracing::info!("job begins");
             let ran = match Order::read(assignment) {
-                Ok(order) => job::run(&host, order, &Owner::Alone, &interrupt).await,
+                Ok(order) => Box::pin(job::run(&host, order, &Owner::Alone, &interrupt)).await,
                 Err(error) => Err(error),
             };
             match ran {
@@ -262,7 +258,7 @@ impl Drop for Slot {
 
 fn smallest_free(taken: impl Iterator<Item = u32>) -> u32 {
     let taken: std::collections::BTreeSet<u32> = taken.collect();
-    (0..).find(|number| !taken.contains(number)).unwrap_or_default()
+    (0..=u32::MAX).find(|number| !taken.contains(number)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,13 +9,9 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{
-    digest::Digest,
-    scope::{Key, Scope},
-};
+use crate::{digest::Digest, scope::Key};
 
 /// What a cache may hold; beyond it nothing is saved, and nothing restored.
 #[derive(Clone, Copy, Debug)]
@@ -104,11 +100,11 @@ pub struct Restored {
 /// A cache that was restored and verified in full: a save into the same scope need not send its chunks again.
 #[derive(Clone, Debug)]
 pub struct Base {
-    pub(crate) scope: Scope,
+    pub(crate) scope: String,
     pub(crate) key: Key,
     pub(crate) manifest: Digest,
-    /// When the ref was written.
-    pub(crate) created: Timestamp,
+    /// When the ref was written, in milliseconds since 1970.
+    pub(crate) created: i64,
 }
 
 /// What to save, relative to the directory.

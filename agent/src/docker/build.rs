@@ -43,10 +43,10 @@ impl Build {
     /// Says what a failed start means when the image has no shell.
     #[must_use]
     pub fn explain(&self, fault: Fault) -> Fault {
-        let message = match &fault {
-            Fault::Docker { source: DockerError::DockerResponseServerError { message, .. }, .. }
-            | Fault::Configuration(message) => message,
-            _ => return fault,
+        let (Fault::Docker { source: DockerError::DockerResponseServerError { message, .. }, .. }
+        | Fault::Configuration(message)) = &fault
+        else {
+            return fault;
         };
         let missing = ["executable file not found", "no such file or directory"].iter().any(|m| message.contains(m));
         if missing && message.contains("exec") {

@@ -51,7 +51,7 @@ impl Container {
         let AttachContainerResults { output, input } =
             attached.map_err(|e| Fault::docker("cannot attach to container", e))?;
         self.start().await?;
-        converse(Streams { output, input }, script, sinks, self.wait()).await
+        Box::pin(converse(Streams { output, input }, script, sinks, self.wait())).await
     }
 
     async fn wait(&self) -> Result<i64, Fault> {

@@ -59,15 +59,33 @@ impl Identity {
 
     /// Docker's filter for everything of this job.
     #[must_use]
-    pub fn filter(&self) -> HashMap<String, Vec<String>> {
-        filter(JOB, &self.random)
+    pub fn filter(&self) -> Filter {
+        Filter::label(JOB, &self.random)
     }
 }
 
-/// Docker's filter for a label with a value.
-#[must_use]
-pub fn filter(label: &str, value: &str) -> HashMap<String, Vec<String>> {
-    HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])])
+/// Labels that all have to be there.
+#[derive(Clone, Debug)]
+pub struct Filter(Vec<String>);
+
+impl Filter {
+    /// What has a label with a value.
+    #[must_use]
+    pub fn label(label: &str, value: &str) -> Self {
+        Self(vec![format!("{label}={value}")])
+    }
+
+    /// And another label, whatever its value is.
+    #[must_use]
+    pub fn and(mut self, label: &str) -> Self {
+        self.0.push(label.to_owned());
+        self
+    }
+
+    /// As Docker wants it.
+    pub(crate) fn query(&self) -> HashMap<String, Vec<String>> {
+        HashMap::from([("label".to_owned(), self.0.clone())])
+    }
 }
 
 fn stem(short_token: &str, project: u64, concurrent: u32) -> String {

@@ -19,7 +19,7 @@ use bollard::Docker;
 use std::time::Duration;
 
 /// How long the daemon may take to begin an answer: a pull answers only once the registry has.
-const ANSWER: Duration = Duration::from_secs(600);
+const ANSWER: Duration = Duration::from_mins(10);
 
 /// Connects to the machine's own daemon, or says in one line why that is not possible.
 ///
@@ -47,10 +47,7 @@ pub async fn connect() -> Result<Docker> {
 /// Tells the usual troubles with the socket apart, in words.
 async fn reachable(socket: &str) -> Result<()> {
     use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
-    let error = match tokio::net::UnixStream::connect(socket).await {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
-    };
+    let Err(error) = tokio::net::UnixStream::connect(socket).await else { return Ok(()) };
     let advice = match error.kind() {
         NotFound => "is Docker installed and started?",
         ConnectionRefused => "the Docker daemon does not run",

@@ -120,7 +120,7 @@ impl Puller {
                 }
             }
         }
-        Err(failed(name, policies, last))
+        Err(failed(name, policies, last.as_ref()))
     }
 
     async fn by(&self, name: &str, policy: Policy, platform: &str) -> Result<ImageInspect, Fault> {
@@ -179,14 +179,14 @@ impl Puller {
     }
 }
 
-fn failed(name: &str, policies: &[Policy], last: Option<Fault>) -> Fault {
+fn failed(name: &str, policies: &[Policy], last: Option<&Fault>) -> Fault {
     let text = |fault: &Fault| {
         format!("failed to pull image \"{name}\" with specified policies {}: {fault}", bracketed(policies))
     };
     match last {
-        Some(ref fault @ Fault::Configuration(_)) => Fault::Configuration(text(fault)),
-        Some(ref fault @ Fault::Dependency(_)) => Fault::Dependency(text(fault)),
-        Some(ref fault) => Fault::ImagePull(text(fault)),
+        Some(fault @ Fault::Configuration(_)) => Fault::Configuration(text(fault)),
+        Some(fault @ Fault::Dependency(_)) => Fault::Dependency(text(fault)),
+        Some(fault) => Fault::ImagePull(text(fault)),
         None => Fault::Configuration(format!("failed to pull image \"{name}\": no pull policy")),
     }
 }

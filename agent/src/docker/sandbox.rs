@@ -1,6 +1,6 @@
 //! Everything that one job makes in Docker, and its removal (protocol §4.9).
 
-use crate::docker::labels::{self, Identity};
+use crate::docker::labels::{self, Filter, Identity};
 use crate::fault::Fault;
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 /// What the clean-up may take in all.
-const BUDGET: Duration = Duration::from_secs(300);
+const BUDGET: Duration = Duration::from_mins(5);
 
 /// A job's corner of the Docker daemon. Clones share it.
 #[derive(Clone, Debug)]
@@ -103,32 +103,30 @@ impl Sandbox {
 }
 
 /// Removes every container, network and volume with a label. What is not there any more is fine.
-pub async fn remove_labelled(docker: &Docker, filter: &HashMap<String, Vec<String>>) -> anyhow::Result<()> {
+pub async fn remove_labelled(docker: &Docker, filter: &Filter) -> anyhow::Result<()> {
     let mut failures = remove_containers(docker, filter).await?;
     failures.extend(remove_networks(docker, filter).await?);
     failures.extend(remove_volumes(docker, filter).await?);
-    match failures.is_empty() {
-        true => Ok(()),
-        false => anyhow::bail!("Docker did not remove {}", failures.join(", ")),
-    }
+    anyhow::ensure!(failures.is_empty(), "Docker did not remove {}", failures.join(", "));
+    Ok(())
 }
 
-async fn remove_containers(docker: &Docker, filter: &HashMap<String, Vec<String>>) -> anyhow::Result<Vec<String>> {
-    let list = ListContainersOptionsBuilder::default().all(true).filters(filter).build();
+async fn remove_containers(docker: &Docker, filter: &Filter) -> anyhow::Result<Vec<String>> {
+    let list = ListContainersOptionsBuilder::default().all(true).filters(&filter.query()).build();
     let ids = docker.list_containers(Some(list)).await?.into_iter().filter_map(|container| container.id);
     let removed = ids.map(|id| async move { failure(&id, remove_container(docker, &id).await) });
     Ok(join_all(removed).await.into_iter().flatten().collect())
 }
 
-async fn remove_networks(docker: &Docker, filter: &HashMap<String, Vec<String>>) -> anyhow::Result<Vec<String>> {
-    let list = ListNetworksOptionsBuilder::default().filters(filter).build();
+async fn remove_networks(docker: &Docker, filter: &Filter) -> anyhow::Result<Vec<String>> {
+    let list = ListNetworksOptionsBuilder::default().filters(&filter.query()).build();
     let names = docker.list_networks(Some(list)).await?.into_iter().filter_map(|network| network.name);
     let removed = names.map(|name| async move { failure(&name, docker.remove_network(&name).await) });
     Ok(join_all(removed).await.into_iter().flatten().collect())
 }
 
-async fn remove_volumes(docker: &Docker, filter: &HashMap<String, Vec<String>>) -> anyhow::Result<Vec<String>> {
-    let list = ListVolumesOptionsBuilder::default().filters(filter).build();
+async fn remove_volumes(docker: &Docker, filter: &Filter) -> anyhow::Result<Vec<String>> {
+    let list = ListVolumesOptionsBuilder::default().filters(&filter.query()).build();
     let names = docker.list_volumes(Some(list)).await?.volumes.unwrap_or_default().into_iter().map(|v| v.name);
     let removed = names.map(|name| async move {
         let options = RemoveVolumeOptionsBuilder::default().force(true).build();

@@ -86,8 +86,7 @@ impl Name {
 }
 
 /// The names left for a service, and those that an earlier one has already.
-#[must_use]
-pub fn free_aliases(name: &Name, given: &[String], taken: &mut HashSet<String>) -> (Vec<String>, Vec<String>) {
+pub(crate) fn free_aliases(name: &Name, given: &[String], taken: &mut HashSet<String>) -> (Vec<String>, Vec<String>) {
     let mut own = HashSet::new();
     let wanted = name.aliases().into_iter().chain(given.iter().cloned()).filter(|alias| own.insert(alias.clone()));
     let (free, refused): (Vec<_>, Vec<_>) = wanted.partition(|alias| !taken.contains(alias));

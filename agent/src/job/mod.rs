@@ -104,8 +104,8 @@ async fn perform(execution: Execution, owner: Owner, stops: &Stops) -> Verdict {
 async fn conclude(verdict: Verdict, log: &Log, order: &Order) -> End {
     let outcome = match verdict {
         Verdict::Ended(outcome) => outcome,
-        Verdict::Stopped(Stop::Lost) => return abandon(log, End::Lost).await,
-        Verdict::Stopped(Stop::GivenUp(why)) => return abandon(log, End::GivenUp(why)).await,
+        Verdict::Stopped(Stop::Lost) => return abandon(log, End::Lost),
+        Verdict::Stopped(Stop::GivenUp(why)) => return abandon(log, End::GivenUp(why)),
         Verdict::Stopped(Stop::Canceled | Stop::Aborted) => Outcome::Canceled,
         Verdict::Stopped(Stop::OutOfTime) => Outcome::out_of_time(order.job.timeout()),
         Verdict::Stopped(Stop::Interrupted) => Outcome::SystemFailure(
@@ -129,7 +129,7 @@ async fn conclude(verdict: Verdict, log: &Log, order: &Order) -> End {
 }
 
 /// Stops sending. What is left of the log is not this agent's to send.
-async fn abandon(log: &Log, end: End) -> End {
+fn abandon(log: &Log, end: End) -> End {
     drop(log.close());
     end
 }

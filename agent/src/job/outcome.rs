@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(text(Outcome::from(Fault::System("x".into()))), "Job failed (system failure): x");
         assert_eq!(text(Outcome::from(Fault::Configuration("x".into()))), "Job failed: x");
         assert_eq!(
-            text(Outcome::out_of_time(Duration::from_secs(3600))),
+            text(Outcome::out_of_time(Duration::from_hours(1))),
             "Job failed: execution took longer than 1h0m0s seconds"
         );
     }

@@ -152,7 +152,7 @@ mod tests {
         let (signal, receiver) = watch::channel(Signal::Canceling);
         let sources = Sources {
             signal: receiver,
-            deadline: Instant::now() + Duration::from_secs(3600),
+            deadline: Instant::now() + Duration::from_hours(1),
             lost: CancellationToken::new(),
             given_up: CancellationToken::new(),
             interrupted: CancellationToken::new(),

@@ -16,7 +16,7 @@ use warmstart_api::client::{Error, Link};
 use warmstart_api::{Assignment, Holding, Register, Registered, Release, Released, VERSION};
 
 /// How long the first registration is tried: a runner that starts its executors answers at once.
-const FIRST_CONTACT: Duration = Duration::from_secs(300);
+const FIRST_CONTACT: Duration = Duration::from_mins(5);
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ pub async fn run(arguments: Executor) -> Result<()> {
         holding: None,
     };
     let agent = Agent { link, host: Arc::new(host), register, signals };
-    agent.serve().await
+    Box::pin(agent.serve()).await
 }
 
 struct Agent {
@@ -56,7 +56,7 @@ impl Agent {
                 () = self.signals.quit() => return self.leave().await,
             };
             match answer {
-                Ok(Some(assignment)) => self.take(assignment, &registered).await,
+                Ok(Some(assignment)) => Box::pin(self.take(assignment, &registered)).await,
                 Ok(None) => {}
                 Err(Error::Session(_)) => registered = self.announce(limit).await?,
                 Err(Error::Gone) => {
@@ -101,7 +101,7 @@ impl Agent {
     async fn perform(&self, assignment: Assignment, owner: Owner) -> Option<Released> {
         tracing::info!("job begins");
         let ran = match Order::read(assignment) {
-            Ok(order) => job::run(&self.host, order, &owner, self.signals.interrupt()).await,
+            Ok(order) => Box::pin(job::run(&self.host, order, &owner, self.signals.interrupt())).await,
             Err(error) => Err(error),
         };
         match ran {

@@ -11,19 +11,21 @@ use warmstart_gitlab::payload::Artifact;
 
 /// Uploads everything that fits the job's result, in order, up to the first failure.
 pub async fn run(job: &Execution, success: bool) -> Result<(), Fault> {
-    let wanted = uploads(&job.order.job, success);
-    if wanted.is_empty() {
+    if !uploads(&job.order.job, success) {
         return Ok(());
     }
-    let (name, headline) = match success {
-        true => ("upload_artifacts_on_success", "Uploading artifacts for successful job"),
-        false => ("upload_artifacts_on_failure", "Uploading artifacts for failed job"),
+    let (name, headline) = if success {
+        ("upload_artifacts_on_success", "Uploading artifacts for successful job")
+    } else {
+        ("upload_artifacts_on_failure", "Uploading artifacts for failed job")
     };
-    job.log.section(name, headline, all(job, &wanted)).await
+    job.log.section(name, headline, all(job, success)).await
 }
 
-async fn all(job: &Execution, wanted: &[&Artifact]) -> Result<(), Fault> {
-    for artifact in wanted {
+async fn all(job: &Execution, success: bool) -> Result<(), Fault> {
+    let asks = |a: &&Artifact| a.untracked || !a.paths.is_empty() || !a.exclude.is_empty();
+    let fitting = job.order.job.artifacts.iter().filter(|artifact| artifact.when.fits(success));
+    for artifact in fitting.filter(asks).collect::<Vec<_>>() {
         if let Err(text) = one(job, artifact).await {
             job.log.error(&text);
             return Err(Fault::Exit(1));
@@ -34,16 +36,14 @@ async fn all(job: &Execution, wanted: &[&Artifact]) -> Result<(), Fault> {
 
 async fn one(job: &Execution, artifact: &Artifact) -> Result<(), String> {
     job.log.info("Uploading artifacts...");
-    let word = &artifact.artifact_format;
-    let unknown = || format!("artifact format \"{word}\" is not supported: expected zip, gzip or raw");
-    let format = Format::parse(word).ok_or_else(unknown)?;
+    let format = format(&artifact.artifact_format)?;
     let collected = collect(job, artifact).await?;
     tell(job, &collected);
     if collected.paths.is_empty() {
         return Ok(());
     }
     let archive = pack(job, collected, format).await?;
-    let name = artifact.name.as_ref().map(|name| job.expand_path(name));
+    let name = artifact.name.as_ref().map(|name| job.variables.expand(name));
     let upload = Upload {
         file_name: archive::file_name(name.as_deref(), format),
         format: artifact.artifact_format.clone(),
@@ -64,7 +64,7 @@ async fn send(job: &Execution, upload: &Upload, archive: &Path) -> Result<(), St
 }
 
 async fn collect(job: &Execution, artifact: &Artifact) -> Result<Collected, String> {
-    let expand = |texts: &[String]| texts.iter().map(|text| job.expand_path(text)).collect();
+    let expand = |texts: &[String]| texts.iter().map(|text| job.variables.expand(text)).collect();
     let untracked = if artifact.untracked { job.untracked().await } else { None };
     let wanted = Wanted { paths: expand(&artifact.paths), exclude: expand(&artifact.exclude), untracked };
     let workspace = job.workspace().map_err(|e| format!("cannot open the project directory: {e}"))?;
@@ -78,7 +78,7 @@ async fn pack(job: &Execution, collected: Collected, format: Format) -> Result<N
     let work = move || {
         let mut file = NamedTempFile::new_in(directory).map_err(|e| causes(&e))?;
         let written = archive::write(&workspace, &collected.paths, format, level, file.as_file_mut());
-        written.map_err(|e| causes(&e)).map(|_| file)
+        written.map_err(|e| causes(&e)).map(|()| file)
     };
     blocking("archive the artifacts", work).await
 }
@@ -98,5 +98,14 @@ fn tell(job: &Execution, collected: &Collected) {
             Severity::Warning => job.log.warn(&message.text),
             Severity::Error => job.log.error(&message.text),
         }
+    }
+}
+
+fn format(word: &str) -> Result<Format, String> {
+    match word {
+        "" | "zip" => Ok(Format::Zip),
+        "gzip" => Ok(Format::Gzip),
+        "raw" => Ok(Format::Raw),
+        _ => Err(format!("artifact format \"{word}\" is not supported: expected zip, gzip or raw")),
     }
 }

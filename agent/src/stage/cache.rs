@@ -27,9 +27,10 @@ pub async fn save(job: &Execution, success: bool, bases: &mut Bases) {
     if !saves_caches(&job.order.job, success) {
         return;
     }
-    let (name, headline) = match success {
-        true => ("archive_cache", "Saving cache for successful job"),
-        false => ("archive_cache_on_failure", "Saving cache for failed job"),
+    let (name, headline) = if success {
+        ("archive_cache", "Saving cache for successful job")
+    } else {
+        ("archive_cache_on_failure", "Saving cache for failed job")
     };
     job.log.section(name, headline, save_all(job, success, bases)).await;
 }
@@ -77,7 +78,8 @@ async fn restore_key(
 ) -> Result<warmstart_cache::Restored, warmstart_cache::Error> {
     let scope = Scope::of_key(&job.order.job.job_info.project_id.to_string(), key)?;
     let options = RestoreOptions { deadline: job.settings.cache_request_timeout, ..RestoreOptions::default() };
-    warmstart_cache::restore(store, &scope, std::slice::from_ref(key), &project.path, &options).await
+    let keys = std::slice::from_ref(key);
+    Box::pin(warmstart_cache::restore(store, &scope, keys, &project.path, &options)).await
 }
 
 async fn save_all(job: &Execution, success: bool, bases: &mut Bases) {
@@ -98,13 +100,13 @@ async fn save_all(job: &Execution, success: bool, bases: &mut Bases) {
 async fn save_one(job: &Execution, store: &AnyStore, at: &Project, cache: &Cache, key: &Key, base: Option<Base>) {
     job.log.info(&format!("Creating cache {key}..."));
     let selection = Selection {
-        paths: cache.paths.iter().map(|path| job.expand_path(path)).collect(),
+        paths: cache.paths.iter().map(|path| job.variables.expand(path)).collect(),
         untracked: untracked(job, cache).await,
     };
     let options = SaveOptions { deadline: job.settings.cache_request_timeout, base, ..SaveOptions::default() };
     let saved = async {
         let scope = Scope::of_key(&job.order.job.job_info.project_id.to_string(), key)?;
-        warmstart_cache::save(store, &scope, key, &at.path, &selection, &options).await
+        Box::pin(warmstart_cache::save(store, &scope, key, &at.path, &selection, &options)).await
     };
     match saved.await {
         Ok(saved) => {
@@ -133,7 +135,7 @@ async fn ready(job: &Execution) -> Option<(AnyStore, Project)> {
         job.log.warn("No cache store is configured for this runner: caches are not kept");
         return None;
     };
-    let store = match store::open(&wanted.url, credentials(wanted).as_ref()).await {
+    let store = match Box::pin(store::open(&wanted.url, credentials(wanted).as_ref())).await {
         Ok(store) => store,
         Err(error) => {
             job.log.warn(&format!("Caches are not available: {}", causes(&error)));

@@ -124,14 +124,6 @@ impl Execution {
         }
     }
 
-    /// A path or name of an artifact or a cache, expanded as a shell would; as it is, with a warning, where it cannot be.
-    pub fn expand_path(&self, text: &str) -> String {
-        self.variables.expand_like_shell(text).unwrap_or_else(|why| {
-            self.log.warn(&format!("cannot expand {text:?}: {why}; it is taken as it is"));
-            text.to_owned()
-        })
-    }
-
     /// What the first stage made.
     pub fn prepared(&self) -> Result<&Prepared, Fault> {
         self.prepared.as_ref().ok_or_else(|| Fault::System("the job was not prepared".to_owned()))
@@ -249,7 +241,7 @@ impl<'a> Attempts<'a> {
         }
         self.log.warn(&format!("{fault}; attempt {} of {} follows", self.made + 1, self.limit));
         tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(Duration::from_secs(300));
+        self.pause = (self.pause * 2).min(Duration::from_mins(5));
         Ok(())
     }
 }

@@ -66,8 +66,12 @@ async fn start_over(job: &Execution) -> Result<(), Fault> {
     removed.map_err(|error| Fault::System(format!("{error:#}")))
 }
 
-/// 1. the image's name; 2. volumes and network; 3. the helper starts while services and the image come; 4. services
-/// answer; 5. their names reach the helper.
+/// Makes everything once.
+///
+/// 1. The image's name.
+/// 2. Volumes and network.
+/// 3. The helper starts while services start and answer, and the image comes.
+/// 4. The names of the services reach the helper.
 async fn prepare(job: &Execution) -> Result<Prepared, Fault> {
     let name = image_name(job)?;
     job.log.print(&format!("Using Docker executor with image {name} ..."));
@@ -80,8 +84,10 @@ async fn prepare(job: &Execution) -> Result<Prepared, Fault> {
     }
     let network = network::prepare(&job.sandbox, docker, network_name(job)).await?;
     let mut common = common(job, &plan, &network);
-    let (helper, others) =
-        tokio::join!(start_helper(job, &puller, &common), others(job, &puller, &plan, &network, &name));
+    let (helper, others) = tokio::join!(
+        Box::pin(start_helper(job, &puller, &common)),
+        Box::pin(others(job, &puller, &plan, &network, &name))
+    );
     let ((services, image), helper) = (others?, helper?);
     let names: Vec<_> = services.into_iter().map(|service| (service.aliases, service.addresses)).collect();
     common.hosts = network.hosts(&names);
@@ -92,9 +98,9 @@ async fn prepare(job: &Execution) -> Result<Prepared, Fault> {
 
 /// The job's image, else the runner's.
 fn image_name(job: &Execution) -> Result<String, Fault> {
-    let names = [&job.order.job.image.name, &job.order.settings.docker.image];
-    let named = names.into_iter().map(|name| job.variables.expand(name)).find(|name| !name.is_empty());
-    named.ok_or_else(|| {
+    let wanted = [&job.order.job.image.name, &job.order.settings.docker.image];
+    let found = wanted.into_iter().map(|name| job.variables.expand(name)).find(|name| !name.is_empty());
+    found.ok_or_else(|| {
         Fault::Configuration(
             "no Docker image specified to run the build in: set `image:` in .gitlab-ci.yml, or one for the runner"
                 .to_owned(),
@@ -213,7 +219,7 @@ async fn start_services(
         health_port: job.variables.get("HEALTHCHECK_TCP_PORT"),
     };
     let mut taken = HashSet::new();
-    let mut started = Vec::new();
+    let mut running = Vec::new();
     for (index, definition) in definitions(job)?.into_iter().enumerate() {
         let name = Name::parse(&definition.name)?;
         let (aliases, refused) = free_aliases(&name, &definition.aliases, &mut taken);
@@ -227,9 +233,9 @@ async fn start_services(
         job.log.print(&format!("Starting service {}:{}...", name.service, name.version));
         let policies = policies_for(job, &definition.pull_policy)?;
         let image = puller.get(&definition.name, &policies, &definition.platform).await?;
-        started.push(starter.start(&definition, image, Place { name, aliases, index }).await?);
+        running.push(starter.start(&definition, image, Place { name, aliases, index }).await?);
     }
-    Ok(started)
+    Ok(running)
 }
 
 /// The runner's services, then the job's.

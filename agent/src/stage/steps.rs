@@ -42,17 +42,17 @@ pub async fn after(job: &Execution) -> Result<(), Fault> {
 /// A time limit of the job's own.
 struct Limit {
     until: Instant,
-    limit: Duration,
+    time: Duration,
     name: &'static str,
 }
 
 impl Limit {
-    fn from_now(limit: Duration, name: &'static str) -> Self {
-        Self { until: Instant::now() + limit, limit, name }
+    fn from_now(time: Duration, name: &'static str) -> Self {
+        Self { until: Instant::now() + time, time, name }
     }
 
     fn exceeded(&self) -> Fault {
-        Fault::Timeout(format!("script took longer than {} ({})", self.name, go_duration(self.limit)))
+        Fault::Timeout(format!("script took longer than {} ({})", self.name, go_duration(self.time)))
     }
 }
 
@@ -64,15 +64,14 @@ async fn supervised(
     cancelable: bool,
 ) -> Result<(), Fault> {
     let prepared = job.prepared()?;
-    let container = match prepared.container.get() {
-        Some(container) => container,
-        None => {
-            let made = create(job, prepared).await?;
-            prepared.container.get_or_init(|| made)
-        }
+    let container = if let Some(container) = prepared.container.get() {
+        container
+    } else {
+        let made = Box::pin(create(job, prepared)).await?;
+        prepared.container.get_or_init(|| made)
     };
     let mut sinks = job.log.sinks().ok_or(Fault::Canceled)?;
-    let mut running = std::pin::pin!(container.run(script.text(), &mut sinks));
+    let mut running = Box::pin(container.run(script.text(), &mut sinks));
     let fault = tokio::select! {
         ended = &mut running => return exited(ended.map_err(|fault| prepared.build.explain(fault))?),
         () = out_of_time(limit) => limit.map_or(Fault::Canceled, Limit::exceeded),

@@ -298,10 +298,10 @@ fn set(payload: &mut Value, pointer: &str, value: Value) {
         *place = value;
         return;
     }
-    let Some((place, last)) = pointer.rsplit_once('/') else { return };
-    match payload.pointer_mut(place) {
+    let Some((parent, last)) = pointer.rsplit_once('/') else { return };
+    match payload.pointer_mut(parent) {
         Some(Value::Object(object)) => drop(object.insert(last.to_owned(), value)),
-        Some(Value::Array(items)) => items.push(value),
-        _ => panic!("the payload has no `{place}` to put `{last}` into"),
+        Some(Value::Array(list)) => list.push(value),
+        _ => panic!("the payload has no `{parent}` to put `{last}` into"),
     }
 }

@@ -98,7 +98,8 @@ async fn a_user_without_rights_can_write_to_the_project() {
 async fn an_entrypoint_of_the_job_is_used() {
     let lone = Lone::start().await;
     let entrypoint = serde_json::json!(["/bin/busybox", "env", "FROM_ENTRYPOINT=yes"]);
-    let finished = lone.run(JobSpec::script(["echo $FROM_ENTRYPOINT"]).set("/image/entrypoint", entrypoint)).await;
+    let finished =
+        lone.run(JobSpec::script(["echo $FROM_ENTRYPOINT"]).image(BUSYBOX).set("/image/entrypoint", entrypoint)).await;
     ended(&finished, JobState::Success);
     says(&finished, "yes\n");
 }
