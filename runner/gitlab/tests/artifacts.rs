@@ -117,6 +117,19 @@ async fn a_redirected_upload_goes_to_the_other_host_in_the_same_way() {
 }
 
 #[tokio::test]
+async fn a_refusal_in_the_middle_of_a_large_upload_is_understood() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let app = axum::Router::new().fallback(async || axum::http::StatusCode::PAYLOAD_TOO_LARGE); // reads nothing
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let options = warmstart_gitlab::client::Options { timing: support::quick(), ..Default::default() };
+    let client = warmstart_gitlab::client::Client::new(&url, &options).expect("a client");
+    let job = client.job(1001, &"glcbt-test".into());
+    let error = upload(&job, &entry(), async || Ok(tokio::io::repeat(7).take(200 << 20))).await.expect_err("refused");
+    assert_eq!(error.status(), Some(413), "{error}");
+}
+
+#[tokio::test]
 async fn an_archive_that_cannot_be_made_is_no_reason_to_try_again() {
     let site = Site::start(|_| answer(201));
     let body = async || Err::<&[u8], _>(std::io::Error::other("disk on fire"));

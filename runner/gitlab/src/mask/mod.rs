@@ -1,6 +1,6 @@
 //! What must not be seen in a log (protocol §2.7, masking).
 //!
-//! Bytes pass three stages: [`values`], [`urls`], [`prefixes`]. Each sees its stream in pieces of any size and holds
+//! Bytes pass three stages: `values`, `urls`, `prefixes`. Each sees its stream in pieces of any size and holds
 //! back only what may still become part of something to mask; so memory is bounded by the longest value, and the
 //! result does not depend on where the pieces were cut.
 
