@@ -2,8 +2,9 @@
 
 use super::artifacts::dotenv;
 use super::download::archive;
+use super::entries::{ArtifactSpec, CacheSpec};
 use super::repositories::Repository;
-use super::spec::{ArtifactSpec, CacheSpec, JobSpec, ServiceSpec, Step, VariableSpec};
+use super::spec::{JobSpec, ServiceSpec, Step, VariableSpec};
 use super::state::{Shared, State};
 use serde_json::{Value, json};
 
@@ -292,16 +293,17 @@ fn dependencies(state: &State, spec: &JobSpec, token: &str) -> Vec<Value> {
     .collect()
 }
 
-/// Puts a value at a JSON pointer; the last step of the pointer may be new, `-` appends to a list.
+/// Puts a value at a JSON pointer; the last step of the pointer may be new, in an object, a list (at its end) or null.
 fn set(payload: &mut Value, pointer: &str, value: Value) {
     if let Some(place) = payload.pointer_mut(pointer) {
         *place = value;
         return;
     }
-    let Some((parent, last)) = pointer.rsplit_once('/') else { return };
-    match payload.pointer_mut(parent) {
+    let Some((place, last)) = pointer.rsplit_once('/') else { return };
+    match payload.pointer_mut(place) {
         Some(Value::Object(object)) => drop(object.insert(last.to_owned(), value)),
-        Some(Value::Array(list)) => list.push(value),
-        _ => panic!("the payload has no `{parent}` to put `{last}` into"),
+        Some(Value::Array(items)) => items.push(value),
+        Some(null @ Value::Null) => *null = json!({ last: value }),
+        _ => panic!("the payload has no `{place}` to put `{last}` into"),
     }
 }

@@ -5,7 +5,7 @@ use super::judges::{gzip, with_dependency};
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::time::Duration;
-use warmstart_tests::gitlab::{ArtifactSpec, CacheSpec, Endpoint, JobId, JobSpec, JobState, Options};
+use warmstart_tests::gitlab::{ArtifactSpec, CacheSpec, Endpoint, JobId, JobSpec, JobState, Options, TlsFront};
 
 fn spec() -> JobSpec {
     JobSpec::script(["true"])
@@ -153,6 +153,18 @@ async fn a_dependencys_archive_is_given_to_its_job_only() -> Result<()> {
     assert_eq!(archive, zip(&[("out/a", "content")])?);
     talk.gitlab.assert_clean();
     assert_eq!(talk.download(job.id, &job.token, "").await?.status(), 403);
+    Ok(())
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_a_certificate_of_a_private_authority() -> Result<()> {
+    let mut front = TlsFront::bind([127, 0, 0, 1].into()).await?;
+    let talk = Talk::start(Options { external_url: Some(front.url()), ..Options::default() }).await?;
+    front.serve(&talk.gitlab);
+    assert!(talk.http.get(talk.gitlab.url()).send().await.is_err(), "nobody knows the authority");
+    let authority = reqwest::Certificate::from_pem(front.authority_pem().as_bytes())?;
+    let trusting = reqwest::Client::builder().tls_certs_merge([authority]).build()?;
+    assert_eq!(trusting.get(talk.gitlab.url()).send().await?.status(), 200);
     Ok(())
 }
 

@@ -2,9 +2,9 @@
 
 use super::{Found, when};
 use crate::gitlab::call::Call;
+use crate::gitlab::entries::ArtifactSpec;
 use crate::gitlab::job::{JobId, Upload};
 use crate::gitlab::rules::Rule;
-use crate::gitlab::spec::ArtifactSpec;
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
 

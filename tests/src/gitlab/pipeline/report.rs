@@ -21,7 +21,7 @@ pub struct JobReport {
     /// Seconds from the queue to the runner (201).
     pub waiting: f64,
     /// Seconds from the runner (201) to the first section of the user's script; to the end where it never got there.
-    /// The log tells whole seconds.
+    /// The log tells whole seconds: this is the middle of what they allow.
     pub preparing: f64,
     /// Seconds from the queue to the end.
     pub total: f64,
@@ -36,7 +36,7 @@ impl JobReport {
         let picked = times.picked.unwrap_or(end);
         let log = finished.text();
         let script = markers(&log).into_iter().find(|marker| marker.is_start && marker.name.starts_with("step_"));
-        let preparing = script.map_or(end.duration_since(picked), |marker| since(picked, marker.time));
+        let preparing = script.map_or(end.duration_since(picked), |marker| since(picked, end, marker.time));
         Self {
             job,
             name: name.to_owned(),
@@ -74,9 +74,9 @@ impl JobReport {
     }
 }
 
-/// From an instant to a time that the log tells in unix seconds; zero when it lies before.
-fn since(instant: Instant, unix: u64) -> Duration {
-    let then = SystemTime::now().checked_sub(instant.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
-    let target = SystemTime::UNIX_EPOCH + Duration::from_secs(unix);
-    target.duration_since(then).unwrap_or_default()
+/// From `start` to an event that the log puts into the unix second `unix`, and that came before `end`.
+fn since(start: Instant, end: Instant, unix: u64) -> Duration {
+    let then = SystemTime::now().checked_sub(start.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let after = |unix| (SystemTime::UNIX_EPOCH + Duration::from_secs(unix)).duration_since(then).unwrap_or_default();
+    (after(unix) + after(unix + 1).min(end.duration_since(start))) / 2
 }

@@ -1,7 +1,8 @@
 //! Reading `.gitlab-ci.yml`.
 
 use super::{Pipeline, PipelineJob, When};
-use crate::gitlab::spec::{ArtifactSpec, CacheSpec, JobSpec, ServiceSpec};
+use crate::gitlab::entries::{ArtifactSpec, CacheSpec};
+use crate::gitlab::spec::{JobSpec, ServiceSpec};
 use anyhow::{Context, Result, bail, ensure};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
