@@ -38,7 +38,7 @@ async fn an_unknown_key_names_itself_and_the_nearest_known_one() {
 #[tokio::test]
 async fn broken_toml_names_its_line() {
     let ended = runner_with(|config| format!("{config}\n[broken"), None).await;
-    assert_one_line(&ended, &["line"]);
+    assert_one_line(&ended, &["config.toml:35: "]);
 }
 
 #[tokio::test]

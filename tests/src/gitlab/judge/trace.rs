@@ -47,7 +47,7 @@ impl TraceJudge {
     pub(in crate::gitlab) fn accepted(&mut self, start: usize, body: &[u8]) -> Found {
         self.told = None;
         self.uncertain = false;
-        if start > 0 && is_takeover(body) {
+        if is_takeover(body) {
             self.takeovers.push(start);
             self.unexplained.clear();
         }
