@@ -60,6 +60,10 @@ async fn distort(shared: &Arc<Shared>, call: &Call, id: FaultId, fault: Fault) -
             location.iter().fold(response, |response, location| answer::with(response, "location", location))
         }
         Fault::RedirectToStorage => redirect(shared, process(shared, call).await).await,
+        Fault::TextBody(text) => {
+            let (parts, _) = process(shared, call).await.into_parts();
+            answer::with(Response::from_parts(parts, Body::from(text)), "content-type", "text/plain")
+        }
         Fault::UpdateInterval(text) => answer::with(process(shared, call).await, answer::INTERVAL, &text),
         // Handled by the caller.
         Fault::DropBefore | Fault::DropAfter | Fault::CutBody => answer::status(500),

@@ -41,6 +41,8 @@ pub enum Fault {
     },
     /// Answers a download 302 to the fake's own object storage.
     RedirectToStorage,
+    /// Processes the request and answers this text instead of JSON, as old servers do (B45).
+    TextBody(String),
     /// Processes the request and puts this text into `X-GitLab-Trace-Update-Interval`.
     UpdateInterval(String),
 }

@@ -29,7 +29,7 @@ pub(super) async fn answer(shared: &Shared, call: &Call) -> Response<Body> {
         Some(false) if user == "gitlab-ci-token" => challenge(),
         _ => {
             shared.update(|state| {
-                state.violate(Rule::A75, call, format!("git is called as `{user}` with a wrong token"))
+                state.violate(Rule::A75, call, format!("git is called as `{user}` with a wrong token"));
             });
             challenge()
         }

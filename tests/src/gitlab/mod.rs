@@ -86,10 +86,10 @@ impl FakeGitlab {
         let external = options.external_url.clone().unwrap_or_else(|| format!("http://{first}"));
         let url = external.replace("{port}", &first.port().to_string()) + &options.relative_root;
         let shared = Arc::new(Shared::new(options, url, repositories::Repositories::new()?));
+        let demo = shared.clone();
+        tokio::task::spawn_blocking(move || drop(demo.repositories.open("group/demo", "sha1"))).await?;
         server.open(&shared)?;
-        let gitlab = Self { shared, server };
-        drop(gitlab.repo("group/demo"));
-        Ok(gitlab)
+        Ok(Self { shared, server })
     }
 
     /// The URL to configure a runner with: the external URL, or the first listen address, with the relative root.
@@ -203,7 +203,10 @@ impl FakeGitlab {
         wait::expect(&self.shared, &format!("job {job} to end"), Some(job), look).await
     }
 
-    /// Waits until the log contains the text; panics like [`Self::wait_finished`], also when the job ends without it.
+    /// Waits until the log contains the text.
+    ///
+    /// # Panics
+    /// When patience ends, or when the job ends without it.
     pub async fn wait_log_contains(&self, job: JobId, text: &str) {
         let look = |state: &State| {
             let job = state.jobs.get(&job)?;
@@ -214,7 +217,10 @@ impl FakeGitlab {
         assert!(found, "job {job} ended without `{text}` in its log\n{}", self.explain(job));
     }
 
-    /// Waits until the job is in this state; panics like [`Self::wait_finished`], also when the job ends in another.
+    /// Waits until the job is in this state.
+    ///
+    /// # Panics
+    /// When patience ends, or when the job ends in another.
     pub async fn wait_state(&self, job: JobId, wanted: JobState) {
         let look = |state: &State| state.jobs.get(&job).map(|job| job.state).filter(|s| *s == wanted || s.is_final());
         let reached = wait::expect(&self.shared, &format!("job {job} to be {wanted}"), Some(job), look).await;
@@ -256,6 +262,9 @@ impl FakeGitlab {
     }
 
     /// The server goes away. When this returns, it is away.
+    ///
+    /// # Panics
+    /// When the ports cannot be kept.
     pub async fn outage(&self, kind: Outage) {
         self.shared.update(|state| state.fail(kind));
         if kind == Outage::Refused {
@@ -264,9 +273,14 @@ impl FakeGitlab {
     }
 
     /// The server comes back, on the same addresses. What hung is cut.
+    ///
+    /// # Panics
+    /// When the ports are lost.
     pub async fn recover(&self) {
         self.shared.update(State::recover);
         self.server.open(&self.shared).unwrap_or_else(|error| panic!("{error:#}"));
+        let reached = tokio::net::TcpStream::connect(self.server.addresses()[0]).await;
+        reached.unwrap_or_else(|error| panic!("reach the fake GitLab after its outage: {error}"));
     }
 
     /// How many requests of this kind arrived.
@@ -287,7 +301,10 @@ impl FakeGitlab {
         self.shared.read(|state| state.violations.clone())
     }
 
-    /// Panics with the list when a rule was broken.
+    /// Tells that no rule was broken.
+    ///
+    /// # Panics
+    /// With the list, when a rule was broken.
     pub fn assert_clean(&self) {
         let list: Vec<String> = self.violations().iter().map(ToString::to_string).collect();
         assert!(list.is_empty(), "{} rules of the protocol were broken:\n{}", list.len(), list.join("\n"));

@@ -64,8 +64,9 @@ fn details(job: &Job) -> Value {
 fn list(state: &State, root: &str) -> String {
     let mut text = "<table><tr><th>job<th>name<th>stage<th>state</tr>".to_owned();
     for job in state.jobs.values() {
-        let (id, name, stage) = (job.id, escape(&job.spec.name), escape(&job.spec.stage));
-        let _ = write!(text, "<tr><td><a href='{root}/jobs/{id}'>{id}</a><td>{name}<td>{stage}<td>{}</tr>", job.state);
+        let (id, state) = (job.id, job.state);
+        let [name, group] = [&job.spec.name, &job.spec.stage].map(|text| escape(text));
+        let _ = write!(text, "<tr><td><a href='{root}/jobs/{id}'>{id}</a><td>{name}<td>{group}<td>{state}</tr>");
     }
     text.push_str("</table><h2>Broken rules</h2><ul>");
     for violation in violations(state) {

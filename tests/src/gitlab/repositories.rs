@@ -55,6 +55,7 @@ pub struct Repository {
     work: PathBuf,
 }
 
+#[expect(clippy::must_use_candidate, reason = "the commits are made, whether or not their ids are wanted")]
 impl Repository {
     fn init(&self, object_format: &str) {
         for directory in [&self.bare, &self.work] {
@@ -84,6 +85,9 @@ impl Repository {
     }
 
     /// Writes files (path, content) into the work tree, commits them on the current branch, and gives the commit's id.
+    ///
+    /// # Panics
+    /// When a file cannot be written or git fails.
     pub fn commit(&self, files: &[(&str, &str)], message: &str) -> String {
         for (path, content) in files {
             let path = self.work.join(path);
@@ -102,6 +106,9 @@ impl Repository {
     }
 
     /// Commits a copy of a directory, without its `.git`; modes and symlinks are kept. Files that are not in it go.
+    ///
+    /// # Panics
+    /// When the directory cannot be copied or git fails.
     pub fn commit_directory(&self, directory: &Path, message: &str) -> String {
         let fail = |error: std::io::Error| panic!("copy {}: {error}", directory.display());
         fs::remove_dir_all(&self.work).and_then(|()| fs::create_dir_all(&self.work)).unwrap_or_else(fail);

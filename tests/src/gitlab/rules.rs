@@ -8,6 +8,7 @@ macro_rules! rules {
         ///
         /// The variants are the numbers of §7; [`Rule::text`] says what each demands.
         #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        #[expect(clippy::doc_markdown, reason = "the same texts are shown without markup")]
         pub enum Rule { $(#[doc = $text] $rule,)* }
 
         impl Rule {

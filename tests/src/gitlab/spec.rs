@@ -38,6 +38,7 @@ pub(super) struct Step {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags are GitLab's")]
 pub(super) struct VariableSpec {
     pub(super) key: String,
     pub(super) value: String,

@@ -18,10 +18,8 @@ pub(super) async fn expect<T>(
     look: impl FnMut(&State) -> Option<T>,
 ) -> T {
     let patience = shared.options.patience;
-    match tokio::time::timeout(patience, shared.until(look)).await {
-        Ok(found) => found,
-        Err(_) => panic!("waited {patience:?} for {what}\n{}", shared.read(|state| explain(state, job))),
-    }
+    let found = tokio::time::timeout(patience, shared.until(look)).await;
+    found.unwrap_or_else(|_| panic!("waited {patience:?} for {what}\n{}", shared.read(|state| explain(state, job))))
 }
 
 /// What there is to know about a job that did not do what a test expects.

@@ -59,6 +59,17 @@ async fn a_slow_body_arrives_whole() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_answer_may_be_plain_text() -> Result<()> {
+    let talk = Talk::start(Options::default()).await?;
+    talk.gitlab.misbehave(Matcher::on(Endpoint::Verify), Fault::TextBody("200".to_owned()));
+    let body = talk.verify_body();
+    let answer = talk.post("runners/verify", &body).await?;
+    assert_eq!((answer.headers()["content-type"].to_str()?, answer.status().as_u16()), ("text/plain", 200));
+    assert_eq!(answer.text().await?, "200");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_request_hangs_until_it_is_released() -> Result<()> {
     let talk = Talk::start(Options::default()).await?;
     let fault = talk.gitlab.misbehave(Matcher::on(Endpoint::Verify), Fault::HangUntilReleased);

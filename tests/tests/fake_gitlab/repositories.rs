@@ -20,7 +20,7 @@ async fn git(directory: &Path, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// Fetches a job's refspecs as get_sources does, and checks its commit out.
+/// Fetches a job's refspecs as a runner does, and checks its commit out.
 async fn fetch(job: &Picked, directory: &Path) -> Result<()> {
     let info = &job.payload["git_info"];
     let text = |name: &str| info[name].as_str().with_context(|| format!("no {name}"));

@@ -48,16 +48,13 @@ impl Calls {
             return found;
         }
         let (endpoint, job, digest) = (call.endpoint, call.job, digest(call));
-        match self.by_id.get_mut(&call.request_id) {
-            Some(logical) => {
-                logical.attempts += 1;
-                found.extend(logical.judge_retry(call, digest));
-                logical.outcome = Outcome::Open;
-            }
-            None => {
-                let logical = Logical { endpoint, job, attempts: 1, digest, outcome: Outcome::Open };
-                self.by_id.insert(call.request_id.clone(), logical);
-            }
+        if let Some(logical) = self.by_id.get_mut(&call.request_id) {
+            logical.attempts += 1;
+            found.extend(logical.judge_retry(call, digest));
+            logical.outcome = Outcome::Open;
+        } else {
+            let logical = Logical { endpoint, job, attempts: 1, digest, outcome: Outcome::Open };
+            self.by_id.insert(call.request_id.clone(), logical);
         }
         found
     }

@@ -67,9 +67,9 @@ impl TraceJudge {
 /// Whether a patch begins as the log of an executor that took over: newline, then colour reset (maybe behind the
 /// 32 bytes of a line's timestamp).
 fn is_takeover(body: &[u8]) -> bool {
-    let Some(rest) = body.strip_prefix(b"\n") else { return false };
+    let Some(line) = body.strip_prefix(b"\n") else { return false };
     let reset = b"\x1b[0;m";
-    rest.starts_with(reset) || rest.get(32..).is_some_and(|rest| rest.starts_with(reset))
+    line.starts_with(reset) || line.get(32..).is_some_and(|text| text.starts_with(reset))
 }
 
 /// Start and end of a `Content-Range` of the form `a-b`.

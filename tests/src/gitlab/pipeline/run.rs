@@ -33,7 +33,7 @@ pub enum Event {
         /// Its name.
         name: String,
         /// How it ended.
-        report: JobReport,
+        report: Box<JobReport>,
     },
 }
 
@@ -72,7 +72,7 @@ pub async fn run(
         let report = JobReport::new(job, &of.name, &of.stage, of.allow_failure, gitlab.wait_finished(job).await);
         fates.insert(&of.name, Fate::Ended { job, passes: report.passes() });
         reports.push(report.clone());
-        on_event(Event::Finished { job, name, report });
+        on_event(Event::Finished { job, name, report: Box::new(report) });
     }
 }
 

@@ -110,7 +110,7 @@ struct Job {
     _tags: Vec<String>,
 }
 
-#[derive(Clone, serde::Deserialize)]
+#[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Artifacts {
     name: Option<String>,
@@ -176,12 +176,12 @@ fn yes() -> bool {
 
 fn build(name: &str, job: Job, global: &Global) -> Result<PipelineJob> {
     let default = &global.default;
-    let before = first(&job.before_script, &default.before_script, &global.before_script);
+    let before = first([job.before_script.as_ref(), default.before_script.as_ref(), global.before_script.as_ref()]);
     let mut script = before.map(lines).transpose()?.unwrap_or_default();
     script.extend(lines(&job.script)?);
     let stage = job.stage.clone().unwrap_or_else(|| "test".to_owned());
     let mut spec = JobSpec::script(script).name(name).stage(&stage);
-    if let Some(image) = first(&job.image, &default.image, &global.image) {
+    if let Some(image) = first([job.image.as_ref(), default.image.as_ref(), global.image.as_ref()]) {
         spec = with_image(spec, image)?;
     }
     let services = job.services.as_ref().or(default.services.as_ref()).or(global.services.as_ref());
@@ -193,15 +193,15 @@ fn build(name: &str, job: Job, global: &Global) -> Result<PipelineJob> {
     for (key, value) in variables {
         spec = spec.variable(key, &scalar(value).with_context(|| format!("variable {key}"))?);
     }
-    if let Some(after) = first(&job.after_script, &default.after_script, &global.after_script) {
+    if let Some(after) = first([job.after_script.as_ref(), default.after_script.as_ref(), global.after_script.as_ref()])
+    {
         spec = spec.after_script(lines(after)?);
     }
-    for cache in one_or_many(first(&job.cache, &default.cache, &global.cache)) {
+    for cache in one_or_many(first([job.cache.as_ref(), default.cache.as_ref(), global.cache.as_ref()])) {
         spec = spec.cache(cache_spec(from_value(cache.clone()).context("key `cache`")?));
     }
-    for entry in
-        job.artifacts.or_else(|| default.artifacts.clone()).map(artifact_specs).transpose()?.unwrap_or_default()
-    {
+    let artifacts = job.artifacts.as_ref().or(default.artifacts.as_ref());
+    for entry in artifacts.map(artifact_specs).transpose()?.unwrap_or_default() {
         spec = spec.artifacts(entry);
     }
     let needs = job.needs.map(|needs| needs.iter().map(need).collect::<Result<Vec<_>>>()).transpose()?;
@@ -218,8 +218,9 @@ fn build(name: &str, job: Job, global: &Global) -> Result<PipelineJob> {
     })
 }
 
-fn first<'a, T>(job: &'a Option<T>, default: &'a Option<T>, global: &'a Option<T>) -> Option<&'a T> {
-    job.as_ref().or(default.as_ref()).or(global.as_ref())
+/// The job's own setting, else that of `default:`, else the global one.
+fn first<T>(settings: [Option<&T>; 3]) -> Option<&T> {
+    settings.into_iter().flatten().next()
 }
 
 fn when(word: Option<&str>) -> Result<When> {
@@ -292,7 +293,7 @@ fn cache_spec(cache: Cache) -> CacheSpec {
 }
 
 /// The archive first, then one entry per report (protocol §6.1).
-fn artifact_specs(artifacts: Artifacts) -> Result<Vec<ArtifactSpec>> {
+fn artifact_specs(artifacts: &Artifacts) -> Result<Vec<ArtifactSpec>> {
     let mut entries = Vec::new();
     let expire = |entry: ArtifactSpec| match &artifacts.expire_in {
         Some(text) => entry.expire_in(text),
