@@ -4,9 +4,17 @@
 //! complete and verified, or not at all. Neither should ever fail a job. The format is described in
 //! `docs/cache-format.md`.
 
+mod chunk;
+mod collect;
+mod confined;
+mod deadline;
 mod digest;
 mod error;
+mod list;
+mod manifest;
 mod options;
+mod pack;
+mod reference;
 mod restore;
 mod save;
 mod scope;
@@ -14,6 +22,7 @@ pub mod store;
 
 pub use digest::Digest;
 pub use error::{Error, Source};
+pub use list::{Cached, Listing, list};
 pub use options::{Base, Limits, Progress, RestoreOptions, Restored, SaveOptions, Saved, Selection};
 pub use restore::restore;
 pub use save::save;

@@ -9,9 +9,13 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{digest::Digest, scope::Key};
+use crate::{
+    digest::Digest,
+    scope::{Key, Scope},
+};
 
 /// What a cache may hold; beyond it nothing is saved, and nothing restored.
 #[derive(Clone, Copy, Debug)]
@@ -100,11 +104,11 @@ pub struct Restored {
 /// A cache that was restored and verified in full: a save into the same scope need not send its chunks again.
 #[derive(Clone, Debug)]
 pub struct Base {
-    pub(crate) scope: String,
+    pub(crate) scope: Scope,
     pub(crate) key: Key,
     pub(crate) manifest: Digest,
-    /// When the ref was written, in milliseconds since 1970.
-    pub(crate) created: i64,
+    /// When the ref was written.
+    pub(crate) created: Timestamp,
 }
 
 /// What to save, relative to the directory.

@@ -1,10 +1,13 @@
 //! What every store promises, checked on each kind.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{os::unix::fs::PermissionsExt as _, process::Command, time::Duration};
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use support::moto::Moto;
 use warmstart_cache::store::{AnyStore, Credentials, Directory, Memory, Store, list_all, open};
 
@@ -92,9 +95,11 @@ async fn s3_keeps_every_promise() {
 async fn s3_lists_more_than_one_page() {
     let moto = Moto::start();
     let store = moto.store("pages").await;
-    for number in 0..1005 {
-        store.put(&format!("n/{number:04}"), Bytes::new()).await.unwrap();
-    }
+    let put = |number| {
+        let store = &store;
+        async move { store.put(&format!("n/{number:04}"), Bytes::new()).await.unwrap() }
+    };
+    futures_util::stream::iter(0..1005).map(put).buffer_unordered(16).count().await;
     assert_eq!(list_all(&store, "n/").await.unwrap().len(), 1005);
     assert_eq!(store.list("n/", "n/0002", 1002).await.unwrap().len(), 1002);
 }

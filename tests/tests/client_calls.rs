@@ -8,7 +8,7 @@ use std::io::{Cursor, Write};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use warmstart_gitlab::artifacts::{Upload, download, upload};
-use warmstart_gitlab::client::{Client, Options as ClientOptions};
+use warmstart_gitlab::client::{Client, Identity, Options as ClientOptions, Registration};
 use warmstart_tests::gitlab::{Endpoint, FakeGitlab, Fault, JobSpec, JobState, Matcher, Options};
 
 #[tokio::test]
@@ -17,8 +17,22 @@ async fn verify_and_request_pass_the_judge() {
     let client = client(&gitlab, timing());
     assert_ne!(client.verify(&identity(&gitlab)).await.expect("verified").id, 0);
     assert!(request(&client, &gitlab).await.acquired.is_none());
-    let wrong = warmstart_gitlab::client::Identity { token: "glrt-wrong".into(), ..identity(&gitlab) };
+    let wrong = Identity { token: "glrt-wrong".into(), ..identity(&gitlab) };
     assert_eq!(client.verify(&wrong).await.expect_err("unknown").status(), Some(403));
+    gitlab.assert_clean();
+}
+
+#[tokio::test]
+async fn a_runner_comes_and_goes() {
+    let gitlab = quick_fake().await;
+    let client = client(&gitlab, timing());
+    let token = gitlab.registration_token().into();
+    let registration = Registration { token, run_untagged: true, ..Registration::default() };
+    let registered = client.register(&registration).await.expect("registered");
+    let legacy = Identity { token: registered.token, ..identity(&gitlab) };
+    client.verify(&legacy).await.expect("known");
+    client.unregister(&legacy).await.expect("gone");
+    client.unregister(&identity(&gitlab)).await.expect("gone");
     gitlab.assert_clean();
 }
 

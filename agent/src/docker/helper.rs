@@ -21,8 +21,8 @@ use warmstart_api::settings;
 /// Waits to be removed, and takes over what scripts leave behind.
 const IDLE: &str = "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done";
 
-/// Every stage's shell: files it makes are writable for the user of the job's image (protocol §4.6).
-const SHELL: [&str; 3] = ["bash", "-c", "umask 0000; exec bash"];
+/// Every stage's shell; its scripts set the umask themselves (protocol §4.6).
+const SHELL: [&str; 1] = ["bash"];
 
 /// Names what does not work, one a line; `?` before what jobs can do without.
 const CHECK: &str = r#"

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use warmstart_api::Assignment;
 use warmstart_api::assignment::{CacheStore, GitLab, Log};
 use warmstart_api::settings::Settings;
-use warmstart_gitlab::payload::{Job, When};
+use warmstart_gitlab::payload::{Artifact, Job};
 use warmstart_gitlab::trace::Start;
 
 use crate::variables::Inputs;
@@ -131,10 +131,11 @@ pub fn saves_caches(job: &Job, success: bool) -> bool {
     has_caches(job) && job.cache.iter().any(|cache| cache.when.fits(success))
 }
 
-/// Whether a job with this result uploads something.
+/// What a job with this result uploads, in order. An entry that names nothing is none (protocol §6.1).
 #[must_use]
-pub fn uploads(job: &Job, success: bool) -> bool {
-    job.artifacts.iter().any(|artifact| When::fits(artifact.when, success))
+pub fn uploads(job: &Job, success: bool) -> Vec<&Artifact> {
+    let asks = |a: &Artifact| a.untracked || !a.paths.is_empty() || !a.exclude.is_empty();
+    job.artifacts.iter().filter(|artifact| artifact.when.fits(success) && asks(artifact)).collect()
 }
 
 #[cfg(test)]
@@ -154,6 +155,13 @@ mod tests {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[1].contains("FF_TIMESTAMPS"));
         assert!(not_done(&Job::default()).is_empty());
+    }
+
+    #[test]
+    fn an_upload_fits_the_result_and_names_something() {
+        let job = job(r#"{"artifacts":[{"paths":["a"]},{"when":"always","untracked":true},{"paths":[]},
+                {"when":"on_failure","exclude":["b"]}]}"#);
+        assert_eq!((uploads(&job, true).len(), uploads(&job, false).len()), (2, 2));
     }
 
     #[test]

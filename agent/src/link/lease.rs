@@ -5,7 +5,7 @@ use crate::job::stops::Stop;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -36,6 +36,7 @@ struct State {
     /// The barrier is open: from now on the job never stops for want of a runner.
     open: AtomicBool,
     section: Mutex<Option<watch::Receiver<Option<String>>>>,
+    followed: Notify,
 }
 
 impl Lease {
@@ -52,6 +53,7 @@ impl Lease {
             until: Mutex::new(Instant::now() + lease),
             open: AtomicBool::new(false),
             section: Mutex::new(None),
+            followed: Notify::new(),
         });
         let (lost, given_up) = (CancellationToken::new(), CancellationToken::new());
         let beating = beat(state.clone(), lost.clone(), given_up.clone());
@@ -62,6 +64,7 @@ impl Lease {
     /// Lets heartbeats tell which section of the log is open.
     pub fn follow(&self, section: watch::Receiver<Option<String>>) {
         *lock(&self.state.section) = Some(section);
+        self.state.followed.notify_one();
     }
 
     /// Asks the runner to open the barrier, until this agent's own lease is over.
@@ -99,13 +102,32 @@ async fn beat(state: Arc<State>, lost: CancellationToken, given_up: Cancellation
             }
             _ => {}
         }
-        sleep(state.every).await;
+        state.next_beat().await;
     }
 }
 
 impl State {
+    /// Waits until a heartbeat is due. A new section is told at once: were this agent lost, the runner could not end it.
+    async fn next_beat(&self) {
+        let section = lock(&self.section).clone();
+        let changed = async {
+            let told = match section {
+                Some(mut section) => section.changed().await.is_ok(),
+                None => false,
+            };
+            if !told {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = sleep(self.every) => {}
+            () = self.followed.notified() => {}
+            () = changed => {}
+        }
+    }
+
     async fn beat_once(&self) -> Result<(), Stop> {
-        let section = lock(&self.section).as_ref().and_then(|section| section.borrow().clone());
+        let section = lock(&self.section).as_mut().and_then(|section| section.borrow_and_update().clone());
         let heartbeat = Heartbeat { holding: self.holding, section };
         let asked = Instant::now();
         let within = if self.open.load(Ordering::SeqCst) { self.lease } else { self.left() };

@@ -10,8 +10,20 @@ pub(super) struct Body {
     text: String,
 }
 
+/// Which container runs a script.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub(super) enum Place {
+    /// The one with our own tools. What it makes must be writable for whatever user the job's image has.
+    Helper,
+    /// The one of the job's image.
+    Build,
+}
+
 /// Names that bash does not let anybody set. They reach the job through its container's environment.
 const READ_ONLY: &[&str] = &["BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"];
+
+/// Variables that a job sets for its own image: the helper's tools and its home are elsewhere.
+const OF_THE_IMAGE: &[&str] = &["HOME", "PATH"];
 
 const GREEN: &str = "\x1b[32;1m";
 const YELLOW: &str = "\x1b[0;33m";
@@ -45,44 +57,55 @@ impl Body {
     }
 
     /// Writes the file variables, exports all variables, then what earlier stages left in `GITLAB_ENV` (§2.6).
-    pub(super) fn exports(&mut self, context: &Context<'_>) {
+    pub(super) fn exports(&mut self, context: &Context<'_>, place: Place) {
         let tmp = quote(&context.directories.tmp);
         self.line(&format!("[ -d {tmp} ] || mkdir -p {tmp}"));
-        for variable in context.variables.exported() {
-            self.export(variable);
-        }
+        let suits = |key: &str| place == Place::Build || !OF_THE_IMAGE.contains(&key);
+        context.variables.exported().filter(|variable| suits(variable.key)).for_each(|variable| self.export(variable));
         self.line(&format!("export GITLAB_ENV={}", quote(&gitlab_env(context))));
         self.line(READ_GITLAB_ENV);
     }
 
-    /// Echoes each command as GitLab does, then runs it (§2.5).
-    pub(super) fn user_commands(&mut self, commands: &[String]) {
-        for command in commands.iter().map(|command| command.trim()) {
+    /// Echoes each command as GitLab does, then runs it (§2.5). `section` is the beginning of the names of sections.
+    pub(super) fn user_commands(&mut self, context: &Context<'_>, section: &str, commands: &[String]) {
+        let sections = context.variables.flag("FF_SCRIPT_SECTIONS") && context.inputs.job.features.trace_sections;
+        for (at, command) in commands.iter().map(|command| command.trim()).enumerate() {
             match command.split_once('\n') {
                 _ if command.is_empty() => self.print(""),
                 None => self.notice(&format!("$ {command}")),
+                Some(_) if sections => self.section(&format!("section_{section}_{at}"), command),
                 Some((first, _)) => self.notice(&format!("$ {first} # collapsed multi-line command")),
             }
             self.line(&command.replace('\0', ""));
         }
     }
 
+    /// Echoes a whole command in a collapsed section.
+    fn section(&mut self, name: &str, command: &str) {
+        self.line(&format!(
+            "printf 'section_start:%s:{name}[hide_duration=true,collapsed=true]\\r\\033[0K' \"$(date +%s)\""
+        ));
+        self.notice(&format!("$ {command}"));
+        self.line(&format!("printf 'section_end:%s:{name}\\r\\033[0K' \"$(date +%s)\""));
+    }
+
     /// A script of the runner's configuration, shown and run as one command; none when it is empty.
-    pub(super) fn user_script(&mut self, script: &str) {
+    pub(super) fn user_script(&mut self, context: &Context<'_>, section: &str, script: &str) {
         if !script.is_empty() {
-            self.user_commands(&[script.to_owned()]);
+            self.user_commands(context, section, &[script.to_owned()]);
         }
     }
 
     /// The whole script of a stage (§2.4). The body is evaluated in a subshell without the script's own input, so
     /// that no command can read the rest of the script.
-    pub(super) fn stage(&self, first: &str, xtrace: bool) -> StageScript {
-        let xtrace = if xtrace { "set -o xtrace\n" } else { "" };
+    pub(super) fn stage(&self, context: &Context<'_>, place: Place) -> StageScript {
+        let umask = if place == Place::Helper { "umask 0000\n" } else { "" };
+        let xtrace = if context.settings.debug_trace { "set -o xtrace\n" } else { "" };
         let body = quote(&self.text);
         let text = format!(
             "#!/usr/bin/env sh\n\
              trap 'exit 1' TERM\n\
-             {first}{xtrace}\
+             {umask}{xtrace}\
              if (set -o pipefail) 2>/dev/null; then set -o pipefail; fi\n\
              set -o errexit\n\
              set +o noclobber\n\

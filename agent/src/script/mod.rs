@@ -12,7 +12,7 @@ mod tests;
 pub use sources::{clear_worktree, get_sources, untracked};
 
 use crate::variables::{Directories, Inputs, JobSettings, Variables};
-use body::{Body, quote};
+use body::{Body, Place, quote};
 use warmstart_gitlab::payload::Step;
 
 /// A whole script, to be fed to the standard input of a shell.
@@ -56,7 +56,7 @@ pub fn prepare(context: &Context<'_>, host: &str) -> StageScript {
     let mut body = Body::default();
     body.command(&["rm", "-f", &gitlab_env(context), &format!("{}/masking.db", context.directories.tmp)]);
     body.line(&format!("printf 'Running on %s via %s...\\n' \"$(hostname 2>/dev/null || :)\" {}", quote(host)));
-    for_helper(context, &body)
+    body.stage(context, Place::Helper)
 }
 
 /// A step of the user's, except `after_script`; `None` when it has no commands.
@@ -67,12 +67,12 @@ pub fn step(context: &Context<'_>, step: &Step) -> Option<StageScript> {
         return None;
     }
     let mut body = Body::default();
-    body.exports(context);
+    body.exports(context, Place::Build);
     body.command(&["cd", &context.directories.project]);
-    body.user_script(&context.inputs.settings.pre_build_script);
-    body.user_commands(&commands);
-    body.user_script(&context.inputs.settings.post_build_script);
-    Some(for_build(context, &body))
+    body.user_script(context, "pre_build_script", &context.inputs.settings.pre_build_script);
+    body.user_commands(context, "script_step", &commands);
+    body.user_script(context, "post_build_script", &context.inputs.settings.post_build_script);
+    Some(body.stage(context, Place::Build))
 }
 
 /// `after_script`; `None` when the payload has none.
@@ -83,11 +83,11 @@ pub fn after_script(context: &Context<'_>) -> Option<StageScript> {
         return None;
     }
     let mut body = Body::default();
-    body.exports(context);
+    body.exports(context, Place::Build);
     body.command(&["cd", &context.directories.project]);
     body.notice("Running after script...");
-    body.user_commands(&step.script);
-    Some(for_build(context, &body))
+    body.user_commands(context, "after_script_step", &step.script);
+    Some(body.stage(context, Place::Build))
 }
 
 /// `cleanup_file_variables`: forgets credentials and removes every file that held a variable.
@@ -101,7 +101,7 @@ pub fn cleanup(context: &Context<'_>) -> StageScript {
     remove.extend(context.variables.exported().filter_map(|v| v.path).filter(|p| !p.is_empty()).map(str::to_owned));
     body.command(&["rm", "-f"].into_iter().chain(remove.iter().map(String::as_str)).collect::<Vec<_>>());
     sources::remove_stale_state(&mut body, context);
-    for_helper(context, &body)
+    body.stage(context, Place::Helper)
 }
 
 /// The commands of a step; those of `release` come expanded.
@@ -116,13 +116,4 @@ fn step_commands(context: &Context<'_>, step: &Step) -> Vec<String> {
 /// The file through which steps hand variables to later stages.
 fn gitlab_env(context: &Context<'_>) -> String {
     format!("{}/gitlab_runner_env", context.directories.tmp)
-}
-
-/// What the helper makes must be writable for whatever user the job's image has.
-fn for_helper(context: &Context<'_>, body: &Body) -> StageScript {
-    body.stage("umask 0000\n", context.settings.debug_trace)
-}
-
-fn for_build(context: &Context<'_>, body: &Body) -> StageScript {
-    body.stage("", context.settings.debug_trace)
 }

@@ -1,15 +1,15 @@
 //! `get_sources`: the project's files, as protocol §3 has them.
 
-use super::body::{Body, quote};
+use super::body::{Body, Place, quote};
 use super::remote::{Remote, remote};
-use super::{Context, StageScript, for_helper, submodules};
+use super::{Context, StageScript, submodules};
 use crate::variables::{Strategy, Submodules};
 
 /// `get_sources`. An `Err` is a sentence for the log: the stage fails without running.
 pub fn get_sources(context: &Context<'_>) -> Result<StageScript, String> {
     submodules::check(context.settings)?;
     let mut body = Body::default();
-    body.exports(context);
+    body.exports(context, Place::Helper);
     body.line("export GIT_TERMINAL_PROMPT=0 GCM_INTERACTIVE=Never");
     match context.settings.strategy {
         Strategy::None => without_git(&mut body, context, false),
@@ -17,7 +17,7 @@ pub fn get_sources(context: &Context<'_>) -> Result<StageScript, String> {
         Strategy::Clone => with_git(&mut body, context, true),
         Strategy::Fetch => with_git(&mut body, context, false),
     }
-    Ok(for_helper(context, &body))
+    Ok(body.stage(context, Place::Helper))
 }
 
 /// `clear_worktree`, before a second attempt at `get_sources`; `None` where the job keeps its own files.
@@ -27,9 +27,8 @@ pub fn clear_worktree(context: &Context<'_>) -> Option<StageScript> {
         return None;
     }
     let mut body = Body::default();
-    body.notice("Deleting all tracked and untracked files due to source fetch failure");
     body.command(&["rm", "-rf", &context.directories.project]);
-    Some(for_helper(context, &body))
+    Some(body.stage(context, Place::Helper))
 }
 
 /// Prints the paths of the files that git does not track, each ended by a NUL, relative to the project directory.
@@ -37,8 +36,9 @@ pub fn clear_worktree(context: &Context<'_>) -> Option<StageScript> {
 pub fn untracked(context: &Context<'_>) -> StageScript {
     let mut body = Body::default();
     body.command(&["cd", &context.directories.project]);
-    body.line("git ls-files -o -z");
-    for_helper(context, &body)
+    // Without `get_sources` nothing has told git to trust files of the job's user.
+    body.line(&format!("git -c safe.directory={} ls-files -o -z", quote(&context.directories.project)));
+    body.stage(context, Place::Helper)
 }
 
 fn without_git(body: &mut Body, context: &Context<'_>, empty: bool) {
@@ -96,12 +96,13 @@ fn trust_authority(body: &mut Body, context: &Context<'_>, remote: &Remote) {
 /// The scripts around git: the runner's own comes first before it and last after it.
 fn hooks(body: &mut Body, context: &Context<'_>, name: &str, configured: &str, configured_first: bool) {
     let payload = context.inputs.job.hooks.iter().filter(|hook| hook.name == name);
+    let section = if configured_first { "pre_clone_script" } else { "post_clone_script" };
     if configured_first {
-        body.user_script(configured);
+        body.user_script(context, section, configured);
     }
-    payload.for_each(|hook| body.user_commands(&hook.script));
+    payload.for_each(|hook| body.user_commands(context, section, &hook.script));
     if !configured_first {
-        body.user_script(configured);
+        body.user_script(context, section, configured);
     }
 }
 

@@ -11,7 +11,8 @@ use warmstart_gitlab::payload::Artifact;
 
 /// Uploads everything that fits the job's result, in order, up to the first failure.
 pub async fn run(job: &Execution, success: bool) -> Result<(), Fault> {
-    if !uploads(&job.order.job, success) {
+    let wanted = uploads(&job.order.job, success);
+    if wanted.is_empty() {
         return Ok(());
     }
     let (name, headline) = if success {
@@ -19,13 +20,11 @@ pub async fn run(job: &Execution, success: bool) -> Result<(), Fault> {
     } else {
         ("upload_artifacts_on_failure", "Uploading artifacts for failed job")
     };
-    job.log.section(name, headline, all(job, success)).await
+    job.log.section(name, headline, all(job, &wanted)).await
 }
 
-async fn all(job: &Execution, success: bool) -> Result<(), Fault> {
-    let asks = |a: &&Artifact| a.untracked || !a.paths.is_empty() || !a.exclude.is_empty();
-    let fitting = job.order.job.artifacts.iter().filter(|artifact| artifact.when.fits(success));
-    for artifact in fitting.filter(asks).collect::<Vec<_>>() {
+async fn all(job: &Execution, wanted: &[&Artifact]) -> Result<(), Fault> {
+    for artifact in wanted {
         if let Err(text) = one(job, artifact).await {
             job.log.error(&text);
             return Err(Fault::Exit(1));
@@ -36,14 +35,16 @@ async fn all(job: &Execution, success: bool) -> Result<(), Fault> {
 
 async fn one(job: &Execution, artifact: &Artifact) -> Result<(), String> {
     job.log.info("Uploading artifacts...");
-    let format = format(&artifact.artifact_format)?;
+    let word = &artifact.artifact_format;
+    let unknown = || format!("artifact format \"{word}\" is not supported: expected zip, gzip or raw");
+    let format = Format::parse(word).ok_or_else(unknown)?;
     let collected = collect(job, artifact).await?;
     tell(job, &collected);
     if collected.paths.is_empty() {
         return Ok(());
     }
     let archive = pack(job, collected, format).await?;
-    let name = artifact.name.as_ref().map(|name| job.variables.expand(name));
+    let name = artifact.name.as_ref().map(|name| job.expand_path(name));
     let upload = Upload {
         file_name: archive::file_name(name.as_deref(), format),
         format: artifact.artifact_format.clone(),
@@ -64,7 +65,7 @@ async fn send(job: &Execution, upload: &Upload, archive: &Path) -> Result<(), St
 }
 
 async fn collect(job: &Execution, artifact: &Artifact) -> Result<Collected, String> {
-    let expand = |texts: &[String]| texts.iter().map(|text| job.variables.expand(text)).collect();
+    let expand = |texts: &[String]| texts.iter().map(|text| job.expand_path(text)).collect();
     let untracked = if artifact.untracked { job.untracked().await } else { None };
     let wanted = Wanted { paths: expand(&artifact.paths), exclude: expand(&artifact.exclude), untracked };
     let workspace = job.workspace().map_err(|e| format!("cannot open the project directory: {e}"))?;
@@ -98,14 +99,5 @@ fn tell(job: &Execution, collected: &Collected) {
             Severity::Warning => job.log.warn(&message.text),
             Severity::Error => job.log.error(&message.text),
         }
-    }
-}
-
-fn format(word: &str) -> Result<Format, String> {
-    match word {
-        "" | "zip" => Ok(Format::Zip),
-        "gzip" => Ok(Format::Gzip),
-        "raw" => Ok(Format::Raw),
-        _ => Err(format!("artifact format \"{word}\" is not supported: expected zip, gzip or raw")),
     }
 }

@@ -100,7 +100,7 @@ async fn save_all(job: &Execution, success: bool, bases: &mut Bases) {
 async fn save_one(job: &Execution, store: &AnyStore, at: &Project, cache: &Cache, key: &Key, base: Option<Base>) {
     job.log.info(&format!("Creating cache {key}..."));
     let selection = Selection {
-        paths: cache.paths.iter().map(|path| job.variables.expand(path)).collect(),
+        paths: cache.paths.iter().map(|path| job.expand_path(path)).collect(),
         untracked: untracked(job, cache).await,
     };
     let options = SaveOptions { deadline: job.settings.cache_request_timeout, base, ..SaveOptions::default() };

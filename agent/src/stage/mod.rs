@@ -124,6 +124,14 @@ impl Execution {
         }
     }
 
+    /// A path or name of an artifact or a cache, expanded as a shell would; as it is, with a warning, where it cannot be.
+    pub fn expand_path(&self, text: &str) -> String {
+        self.variables.expand_like_shell(text).unwrap_or_else(|why| {
+            self.log.warn(&format!("cannot expand {text:?}: {why}; it is taken as it is"));
+            text.to_owned()
+        })
+    }
+
     /// What the first stage made.
     pub fn prepared(&self) -> Result<&Prepared, Fault> {
         self.prepared.as_ref().ok_or_else(|| Fault::System("the job was not prepared".to_owned()))

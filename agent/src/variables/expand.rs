@@ -38,10 +38,14 @@ fn reference(text: &str) -> (Reference<'_>, usize) {
             Some(end) => (Reference::Name(&braced[..end]), end + 2),
         };
     }
-    let special = |c: char| "*#$@!?-0123456789".contains(c);
-    let length = match text.chars().next() {
-        Some(first) if special(first) => 1,
-        _ => text.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count(),
-    };
+    let length = name_length(text);
     if length == 0 { (Reference::Nothing, 0) } else { (Reference::Name(&text[..length]), length) }
+}
+
+/// How many bytes at the beginning are a name: letters, digits and underscores, or one special parameter.
+pub(super) fn name_length(text: &str) -> usize {
+    match text.chars().next() {
+        Some(first) if "*#$@!?-0123456789".contains(first) => 1,
+        _ => text.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count(),
+    }
 }

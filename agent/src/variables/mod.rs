@@ -5,6 +5,7 @@ mod duration;
 mod expand;
 mod flags;
 mod settings;
+mod shell;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -119,6 +120,12 @@ impl Variables {
     #[must_use]
     pub fn expand(&self, text: &str) -> String {
         expand::expand(text, |name| self.get(name))
+    }
+
+    /// Expands paths and names of artifacts and caches as a shell would, with defaults (`${NAME:-word}`). `Err` says
+    /// why that is not possible; GitLab Runner then takes the text as it is.
+    pub fn expand_like_shell(&self, text: &str) -> Result<String, &'static str> {
+        shell::expand_like_shell(text, &|name| self.winners.get(name).map(|at| self.shown(*at)))
     }
 
     /// `KEY=VALUE` for the environment of build and helper containers; file variables as their path.

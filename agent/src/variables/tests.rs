@@ -107,6 +107,28 @@ fn a_field_is_expanded_from_the_expanded_list() {
 }
 
 #[test]
+fn paths_are_expanded_as_a_shell_would() {
+    let mut fixture = Fixture::new(json!([{"key": "A", "value": "a"}, {"key": "EMPTY", "value": ""}]));
+    fixture.gitlab.short_token = "x".to_owned();
+    let variables = fixture.variables();
+    for (text, wanted) in [
+        ("$A/${A}-$NOPE.", "a/a-."),
+        ("${NOPE:-d}${NOPE-d}${EMPTY:-d}${EMPTY-d}", "ddd"),
+        ("${A:-d}${A-d}${A:+s}${A+s}${EMPTY:+s}${EMPTY+s}${NOPE+s}", "aasss"),
+        ("${NOPE:-${NOPE:-$A}/x}", "a/x"),
+        ("{a,b}/*.$A", "{a,b}/*.a"),
+        ("\\$A\\x$", "$A\\x$"),
+        ("$/", "$/"),
+    ] {
+        assert_eq!(variables.expand_like_shell(text).as_deref(), Ok(wanted), "{text}");
+    }
+    let deep = "${NOPE:-".repeat(100_000) + &"}".repeat(100_000);
+    for text in ["$(id)", "`id`", "${A", "${A%x}", "${}", "${A:?x}", &deep] {
+        assert!(variables.expand_like_shell(text).is_err(), "{text}");
+    }
+}
+
+#[test]
 fn a_raw_value_stays_and_a_file_variable_is_its_path_or_its_content() {
     let variables = vector("");
     assert_eq!(variables.get("R"), "$A");
@@ -348,6 +370,11 @@ proptest! {
     #[test]
     fn expansion_never_panics(text in ".*") {
         expand(&text, |_| "é$X");
+    }
+
+    #[test]
+    fn the_shells_expansion_never_panics(text in "[${}:+\\\\a-c\u{e4}(`-]{0,20}|.*") {
+        let _ = Fixture::new(json!([{"key": "a", "value": "$b"}])).variables().expand_like_shell(&text);
     }
 
     #[test]

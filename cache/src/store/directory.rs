@@ -55,9 +55,9 @@ impl Directory {
         Ok(self.root.join(key))
     }
 
-    fn read(&self, key: &str, range: Option<Range<u64>>) -> Result<Option<Object>, Error> {
+    fn read(&self, key: &str, range: Option<&Range<u64>>) -> Result<Option<Object>, Error> {
         let path = self.path(key)?;
-        match read_part(&path, range.clone()) {
+        match read_part(&path, range) {
             Ok(bytes) => {
                 let etag = range.is_none().then(|| etag(&bytes));
                 Ok(Some(Object { bytes: bytes.into(), etag }))
@@ -86,7 +86,7 @@ impl Directory {
         let lock = self.lock(how)?;
         let written = match how {
             How::Always => temporary.persist(path).map(|_| true).map_err(|error| error.error),
-            How::Absent => persist_new(temporary, path),
+            How::Absent => persist_new(&temporary, path),
             How::Match(expected) => match read_part(path, None) {
                 Ok(there) if etag(&there) == *expected => {
                     temporary.persist(path).map(|_| true).map_err(|error| error.error)
@@ -151,7 +151,7 @@ impl Directory {
 impl Store for Directory {
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Option<Object>, Error> {
         let key = key.to_owned();
-        self.run(move |store| store.read(&key, range)).await
+        self.run(move |store| store.read(&key, range.as_ref())).await
     }
 
     async fn put(&self, key: &str, bytes: Bytes) -> Result<Etag, Error> {
@@ -196,7 +196,7 @@ fn make_directories(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn persist_new(temporary: tempfile::NamedTempFile, path: &Path) -> io::Result<bool> {
+fn persist_new(temporary: &tempfile::NamedTempFile, path: &Path) -> io::Result<bool> {
     match fs::hard_link(temporary.path(), path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
@@ -204,7 +204,7 @@ fn persist_new(temporary: tempfile::NamedTempFile, path: &Path) -> io::Result<bo
     }
 }
 
-fn read_part(path: &Path, range: Option<Range<u64>>) -> io::Result<Vec<u8>> {
+fn read_part(path: &Path, range: Option<&Range<u64>>) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let mut bytes = Vec::new();
     match range {

@@ -53,7 +53,7 @@ pub async fn open(url: &str, credentials: Option<&Credentials>) -> Result<AnySto
     let address = Url::parse(url).map_err(|_| error("is no URL"))?;
     match address.scheme() {
         "memory" => Ok(AnyStore::Memory(Memory::new())),
-        "s3" => S3::open(&address, credentials).await.map(AnyStore::S3),
+        "s3" => Box::pin(S3::open(&address, credentials)).await.map(AnyStore::S3),
         "file" => {
             let path = address.to_file_path().map_err(|()| error("names no directory of this machine"))?;
             if path == Path::new("/") {
@@ -71,7 +71,8 @@ macro_rules! dispatch {
         match $self {
             AnyStore::Directory($store) => $call.await,
             AnyStore::Memory($store) => $call.await,
-            AnyStore::S3($store) => $call.await,
+            // The SDK's futures are large; nobody else should pay for their size.
+            AnyStore::S3($store) => Box::pin($call).await,
         }
     };
 }

@@ -1,6 +1,56 @@
-//! What several tests need: an S3 server, trees of files.
+//! What several tests need: an S3 server, trees of files, forged manifests, a store that fails.
 
 #![allow(dead_code, reason = "every test binary uses its own part")]
-#![allow(clippy::missing_panics_doc, reason = "tests panic")]
+#![allow(unreachable_pub, reason = "every test binary is a crate of its own")]
 
+pub mod cli;
+pub mod faulty;
+pub mod forge;
 pub mod moto;
+pub mod tree;
+
+use std::{fs, path::Path};
+
+use warmstart_cache::{
+    Key, Protection, RestoreOptions, Restored, SaveOptions, Saved, Scope, Selection, restore, save, store::Store,
+};
+
+pub fn scope() -> Scope {
+    Scope::new("7", Protection::Unprotected).expect("a scope")
+}
+
+pub fn key(name: &str) -> Key {
+    Key::new(name).expect("a key")
+}
+
+pub fn paths(paths: &[&str]) -> Selection {
+    Selection { paths: paths.iter().map(|path| (*path).to_owned()).collect(), untracked: Vec::new() }
+}
+
+pub async fn save_paths<S: Store>(store: &S, name: &str, directory: &Path, wanted: &[&str]) -> Saved {
+    let options = SaveOptions::default();
+    save(store, &scope(), &key(name), directory, &paths(wanted), &options).await.expect("save")
+}
+
+pub async fn restore_keys<S: Store>(store: &S, names: &[&str], directory: &Path) -> Restored {
+    let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
+    restore(store, &scope(), &keys, directory, &RestoreOptions::default()).await.expect("restore")
+}
+
+/// Writes a file and the directories that lead to it.
+pub fn write(directory: &Path, path: &str, content: impl AsRef<[u8]>) {
+    let path = directory.join(path);
+    fs::create_dir_all(path.parent().expect("a parent")).expect("make directories");
+    fs::write(path, content).expect("write file");
+}
+
+/// Bytes that look random and are the same in every run.
+pub fn noise(length: usize, mut state: u64) -> Vec<u8> {
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state ^ (state >> 29)).to_be_bytes()
+    };
+    let mut bytes: Vec<u8> = (0..length.div_ceil(8)).flat_map(|_| next()).collect();
+    bytes.truncate(length);
+    bytes
+}

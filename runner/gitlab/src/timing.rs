@@ -29,6 +29,8 @@ pub struct Timing {
     pub trace_interval_max: Duration,
     /// Silence after which a keep-alive is sent (30 s).
     pub keep_alive: Duration,
+    /// How long the rest of the log is sent when a job changes hands (3 s); the next owner sends what is left.
+    pub hand_over: Duration,
     /// First wait after a failed round of the final update (1 s); doubles.
     pub final_min: Duration,
     /// Longest wait between two rounds of the final update (60 min).
@@ -60,6 +62,7 @@ impl Default for Timing {
             trace_interval: Duration::from_secs(3),
             trace_interval_max: minutes(15),
             keep_alive: Duration::from_secs(30),
+            hand_over: Duration::from_secs(3),
             final_min: Duration::from_secs(1),
             final_max: minutes(60),
             final_rounds: 10,

@@ -33,6 +33,18 @@ pub enum FailureReason {
     UnknownFailure,
 }
 
+impl State {
+    /// GitLab's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 impl FailureReason {
     /// GitLab's word.
     #[must_use]
@@ -171,6 +183,8 @@ pub struct UpdateAnswer {
     /// What GitLab wants of the job: of the first update and of keep-alives. After a final state `Job-Status` only
     /// repeats it.
     pub signal: Signal,
+    /// `Job-Status`: the job's state at GitLab, in its own words.
+    pub job_status: Option<String>,
     /// `X-GitLab-Trace-Update-Interval`, if it was there and made sense.
     pub interval: Option<Duration>,
 }

@@ -5,7 +5,7 @@ mod support;
 use serde_json::json;
 use std::time::Duration;
 use support::{Reply, Site, answer, identity, json as reply, quick};
-use warmstart_gitlab::client::{Client, Options};
+use warmstart_gitlab::client::{Client, Identity, Options, Registration};
 use warmstart_gitlab::update::{FailureReason, LogState, Signal, State, Update, Verdict};
 use warmstart_gitlab::{Error, Timing};
 
@@ -192,6 +192,51 @@ async fn a_job_that_cannot_be_decoded_is_failed_and_not_left_to_time_out() {
     assert!(answer.acquired.is_none() && answer.trouble.expect("a line").contains("cannot be decoded"));
     let states: Vec<_> = site.seen().iter().filter(|seen| seen.is_put()).map(support::Seen::state).collect();
     assert_eq!(states, ["running", "failed"]);
+}
+
+#[tokio::test]
+async fn a_registration_sends_what_is_set_and_brings_a_token() {
+    let site = Site::start(script(vec![reply(201, &json!({"id": 5, "token": "glrtr-new", "token_expires_at": null}))]));
+    let registration = Registration { token: "GR1348941x".into(), tag_list: "a,b".into(), ..Registration::default() };
+    let registered = site.client().register(&registration).await.expect("registered");
+    assert_eq!((registered.id, registered.token.expose()), (5, "glrtr-new"));
+    let seen = site.seen().pop().expect("a request");
+    assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/api/v4/runners"));
+    let mut body = seen.json();
+    body.as_object_mut().expect("an object").remove("info").expect("info is sent");
+    let expected =
+        json!({"token": "GR1348941x", "tag_list": "a,b", "run_untagged": false, "locked": false, "paused": false});
+    assert_eq!(body, expected);
+    let site = Site::start(script(vec![reply(400, &json!({"message": {"tags": ["too many", "odd"]}}))]));
+    let error = site.client().register(&registration).await.expect_err("refused");
+    assert!(error.to_string().ends_with("answered 400: tags: too many; odd"), "{error}");
+}
+
+#[tokio::test]
+async fn unregistering_takes_the_machine_or_a_legacy_runner_away() {
+    let site = Site::start(script(vec![answer(204)]));
+    site.client().unregister(&identity()).await.expect("gone");
+    site.client().unregister(&Identity { token: "legacy".into(), ..identity() }).await.expect("gone");
+    let seen = site.seen();
+    assert_eq!((seen[0].method.as_str(), seen[0].path.as_str()), ("DELETE", "/api/v4/runners/managers"));
+    assert_eq!(seen[0].json(), json!({"token": "glrt-t1_secret", "system_id": "s_0123456789ab"}));
+    assert_eq!((seen[1].path.as_str(), seen[1].json()), ("/api/v4/runners", json!({"token": "legacy"})));
+    let refusing = Site::start(script(vec![answer(403)]));
+    assert_eq!(refusing.client().unregister(&identity()).await.expect_err("refused").status(), Some(403));
+}
+
+#[tokio::test]
+async fn a_token_is_reset() {
+    let site = Site::start(script(vec![reply(
+        201,
+        &json!({"token": "glrt-new", "token_expires_at": "2030-01-01T00:00:00Z"}),
+    )]));
+    let registered = site.client().reset_token(&identity()).await.expect("reset");
+    assert_eq!(
+        (registered.token.expose(), registered.token_expires_at.as_deref()),
+        ("glrt-new", Some("2030-01-01T00:00:00Z"))
+    );
+    assert_eq!(site.seen()[0].path, "/api/v4/runners/reset_authentication_token");
 }
 
 #[tokio::test]

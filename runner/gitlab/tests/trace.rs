@@ -410,6 +410,16 @@ async fn a_canceled_job_aborts_and_its_final_update_may_be_refused() {
 }
 
 #[tokio::test]
+async fn an_aborted_job_does_not_wait_long_for_a_broken_gitlab() {
+    let (site, _) = site(|seen| Some(answer(if seen.is_patch() { 403 } else { 500 })));
+    let timing = Timing { final_min: Duration::from_hours(1), final_max: Duration::from_hours(1), ..quick() };
+    let trace = open(job_with(&site, timing), Start::Fresh);
+    put(&mut trace.writer(), "hello\n");
+    trace.signal().wait_for(|signal| *signal == Signal::Aborted).await.expect("told");
+    assert!(matches!(trace.finish(Final::success()).await, Ok(Finished::Refused(_))));
+}
+
+#[tokio::test]
 async fn a_refused_keep_alive_aborts() {
     for status in [403, 404] {
         let (site, _) = site(move |seen| seen.is_put().then(|| answer(status)));
@@ -440,6 +450,15 @@ async fn a_job_changes_hands_with_its_log_whole() {
     assert_eq!(finish(second).await, Finished::Accepted);
     assert_eq!(log.text(), "waiting for an executor\nrunning\n");
     covers(site.seen().last().expect("an update"), &log.text());
+}
+
+#[tokio::test]
+async fn a_hand_over_does_not_wait_for_a_hanging_gitlab() {
+    let (site, _) = site(|_| Some(Reply::Hang));
+    let timing = Timing { hand_over: Duration::from_millis(20), ..quick() };
+    let trace = open(job_with(&site, timing), Start::Fresh);
+    put(&mut trace.writer(), "one\n");
+    assert_eq!(trace.detach().await.expect("the log"), b"one\n");
 }
 
 #[tokio::test]

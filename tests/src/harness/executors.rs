@@ -19,7 +19,12 @@ impl Executor {
         let _ = rustix::process::kill_process(self.pid, Signal::KILL);
     }
 
-    /// Stops the agent's process without ending it.
+    /// Asks the agent to end, as a shutdown of its machine would.
+    pub fn stop(&self) {
+        let _ = rustix::process::kill_process(self.pid, Signal::TERM);
+    }
+
+    /// Freezes the agent's process without ending it.
     pub fn pause(&self) {
         let _ = rustix::process::kill_process(self.pid, Signal::STOP);
     }

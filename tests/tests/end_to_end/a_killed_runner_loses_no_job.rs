@@ -11,6 +11,8 @@ async fn killed_after_journalling() {
     let first_update = deployment.gitlab.misbehave(Matcher::on(Endpoint::KeepAlive), Fault::HangUntilReleased);
     let job = deployment.gitlab.add_job(witnessed());
     deployment.gitlab.wait_hits(first_update, 1).await;
+    // The killed runner knew what it had written to the log; the next one can only go on where the server is.
+    deployment.gitlab.expect_loss(job);
     deployment.kill_runner().await.unwrap();
     deployment.gitlab.release(first_update);
     deployment.start_runner().unwrap();
@@ -23,6 +25,10 @@ async fn killed_at(call: &str, fault: Cut) {
     let mut gate = deployment.proxy.once(call, fault);
     let job = deployment.gitlab.add_job(witnessed());
     gate.reached().await;
+    if ["register", "next"].contains(&call) {
+        // The killed runner knew what it had written to the log; the next one can only go on where the server is.
+        deployment.gitlab.expect_loss(job);
+    }
     deployment.kill_runner().await.unwrap();
     drop(gate);
     deployment.start_runner().unwrap();

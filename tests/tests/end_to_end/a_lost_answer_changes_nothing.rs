@@ -1,7 +1,8 @@
 //! Each call of the agent API is lost once, before and after the runner saw it: the job ends once, well.
 
-use crate::jobs::{ends_well, go, waiting};
+use crate::jobs::{ends_well, go, waiting, witnessed};
 use warmstart_tests::faults::Fault;
+use warmstart_tests::gitlab::JobState;
 use warmstart_tests::harness::{Deployment, Setup};
 
 async fn lost(call: &str, fault: Fault) {
@@ -38,6 +39,30 @@ each_call! {
     a_lost_answer_to_a_heartbeat: "heartbeat", LoseAnswer;
     a_lost_release: "release", LoseRequest;
     a_lost_answer_to_a_release: "release", LoseAnswer;
-    a_lost_leave: "leave", LoseRequest;
-    a_lost_answer_to_a_leave: "leave", LoseAnswer;
+}
+
+/// An agent leaves when it is told to stop.
+async fn lost_leave(fault: Fault) {
+    let fleet = vec!["max_use_count = 10".to_owned(), "reuse = \"pool\"".to_owned()];
+    let deployment = Deployment::start(Setup { idle_time: "1h".to_owned(), fleet, ..Setup::default() }).await.unwrap();
+    let job = deployment.gitlab.add_job(witnessed());
+    assert_eq!(deployment.gitlab.wait_finished(job).await.state, JobState::Success);
+    let mut gate = deployment.proxy.once("leave", fault);
+    let executors = deployment.wait_executors(1).await;
+    executors[0].stop();
+    gate.reached().await;
+    deployment.wait_nothing_left(&executors).await;
+    let job = deployment.gitlab.add_job(witnessed());
+    assert_eq!(deployment.gitlab.wait_finished(job).await.state, JobState::Success, "another executor serves");
+    deployment.gitlab.assert_clean();
+}
+
+#[tokio::test]
+async fn a_lost_leave() {
+    lost_leave(Fault::LoseRequest).await;
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_leave() {
+    lost_leave(Fault::LoseAnswer).await;
 }

@@ -55,6 +55,31 @@ fn commands_of_several_lines_are_echoed_collapsed_and_empty_ones_as_empty_lines(
 }
 
 #[test]
+fn commands_of_several_lines_can_be_sections() {
+    for shell in SHELLS {
+        let mut bench = Bench::new(json!([{"key": "FF_SCRIPT_SECTIONS", "value": "true"}]));
+        bench.fixture.job.features.trace_sections = true;
+        let shown = run(&bench, shell, &["echo one", "echo 'two\n%s'"]).success();
+        let mut lines = shown.split('\n').skip(2);
+        let options = "[hide_duration=true,collapsed=true]\r\x1b[0K\x1b[32;1m$ echo 'two";
+        let start = lines.next().unwrap();
+        assert!(start.starts_with("section_start:1") || start.starts_with("section_start:2"), "{start}");
+        assert!(start.ends_with(&format!(":section_script_step_1{options}")), "{start}");
+        assert_eq!(lines.next(), Some("%s'\x1b[0;m"));
+        assert!(lines.next().is_some_and(|line| line.ends_with(":section_script_step_1\r\x1b[0Ktwo")), "{shown}");
+        assert_eq!(lines.next(), Some("%s"));
+    }
+}
+
+#[test]
+fn path_and_home_of_the_job_are_for_its_image_only() {
+    let variables = json!([{"key": "PATH", "value": "/nowhere"}, {"key": "HOME", "value": "/nowhere"}, {"key": "GIT_STRATEGY", "value": "none"}]);
+    let bench = Bench::new(variables);
+    bench.run(&["bash"], |context| super::super::get_sources(context).unwrap()).success();
+    assert_eq!(printed(run(&bench, &["bash"], &["echo $PATH $HOME"])), ["/nowhere /nowhere"]);
+}
+
+#[test]
 fn the_echo_shows_the_command_as_it_was_written() {
     let command = r"true '\n' $HOME `id` %s \\ # ä 'x'";
     each(&json!([]), &[command], |ran, shell| {

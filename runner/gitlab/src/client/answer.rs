@@ -62,9 +62,14 @@ fn one_line(text: &str) -> String {
     line.trim().to_owned()
 }
 
+/// `Job-Status`.
+pub(crate) fn job_status(headers: &HeaderMap) -> Option<&str> {
+    headers.get("Job-Status").and_then(|status| status.to_str().ok())
+}
+
 /// What `Job-Status` says.
 pub(crate) fn signal(headers: &HeaderMap) -> Signal {
-    Signal::of_status(headers.get("Job-Status").and_then(|status| status.to_str().ok()))
+    Signal::of_status(job_status(headers))
 }
 
 /// `X-GitLab-Trace-Update-Interval`: seconds above 0, otherwise none.

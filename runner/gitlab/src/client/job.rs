@@ -1,7 +1,7 @@
 //! The calls of one job (protocol §1.7, §1.8).
 
 use super::Client;
-use super::answer::{interval, read, signal, stored};
+use super::answer::{interval, job_status, read, signal, stored};
 use super::transport::Call;
 use crate::update::{FailureReason, LogState, Signal, State, Update, UpdateAnswer, Verdict};
 use crate::{Error, info::Info, secret::Secret};
@@ -68,8 +68,9 @@ impl JobClient {
         let dress = |request: reqwest::RequestBuilder| request.header("JOB-TOKEN", self.token.expose()).json(&body);
         let response = self.client.transport.send(&call, dress).await?;
         let (signal, interval) = (signal(response.headers()), interval(response.headers()));
+        let job_status = job_status(response.headers()).map(str::to_owned);
         let verdict = Verdict::of(response.status().as_u16(), why(&call, response).await);
-        Ok(UpdateAnswer { verdict, signal, interval })
+        Ok(UpdateAnswer { verdict, signal, job_status, interval })
     }
 
     /// Sends `bytes` of the log that begin at `offset`: one try (over the retry layer). Nothing is stored

@@ -3,12 +3,14 @@
 mod answer;
 mod health;
 mod job;
+mod registration;
 mod request;
 mod retry;
 pub(crate) mod transport;
 
 pub use health::Health;
 pub use job::{JobClient, PatchAnswer, PatchVerdict};
+pub use registration::{Registered, Registration};
 pub use request::{Acquired, Answer};
 
 use crate::{Error, Timing, info::Info, secret::Secret};

@@ -72,11 +72,12 @@ impl Masks {
         Self { values: values::Values::new(&plain), plain: Arc::new(plain), prefixes: prefixes::Prefixes::new(all) }
     }
 
-    /// The masks of a payload as it came: its masked variables (unexpanded) and its token prefixes.
+    /// The masks of a payload as it came: its token, its masked variables (unexpanded) and its token prefixes.
     #[must_use]
     pub fn of_job(job: &crate::payload::Job) -> Self {
-        let masked = job.variables.iter().filter(|variable| variable.masked).map(|variable| &variable.value);
-        Self::new(masked, &job.features.token_mask_prefixes)
+        let masked = job.variables.iter().filter(|variable| variable.masked).map(|variable| variable.value.as_str());
+        let token = std::iter::once(job.token.expose());
+        Self::new(masked.chain(token), &job.features.token_mask_prefixes)
     }
 
     /// The same with more values.

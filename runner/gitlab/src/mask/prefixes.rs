@@ -2,7 +2,7 @@
 
 use super::MASKED;
 use super::needles::Needles;
-use aho_corasick::{AhoCorasick, Input, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
 use std::sync::Arc;
 
 /// GitLab looks for so many prefixes, the shortest first.
@@ -26,7 +26,10 @@ impl Prefixes {
         ordered.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
         ordered.dedup();
         ordered.truncate(MOST);
-        let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(&ordered);
+        // Measured: `g` is too frequent in logs for a prefilter to pay (220 MB/s with it, 450 without).
+        let mut search = AhoCorasick::builder();
+        search.match_kind(MatchKind::LeftmostFirst).kind(Some(AhoCorasickKind::DFA)).prefilter(false);
+        let search = search.build(&ordered);
         let search = search.expect("fifteen prefixes are far smaller than the 2 GiB an automaton can hold");
         Self(Arc::new(Compiled { needles: Needles::new(ordered.iter().cloned()), ordered, search }))
     }

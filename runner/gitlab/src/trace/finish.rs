@@ -3,7 +3,7 @@
 use super::position::Lost;
 use super::sender::{Sender, Sent};
 use crate::Error;
-use crate::update::{FailureReason, Final, State, Update, Verdict};
+use crate::update::{FailureReason, Final, Signal, State, Update, Verdict};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use std::time::Instant;
 
@@ -36,6 +36,8 @@ impl Sender {
                 Round::Ended(finished) => {
                     return self.lost.take().map_or(Ok(finished), |Lost(why)| Err(Error::LogLost { why }));
                 }
+                // A job that GitLab ended itself has little to gain.
+                Round::Failed(why) if self.is_over() && self.lost.is_none() => return Ok(Finished::Refused(why)),
                 Round::Failed(why) => why,
             };
             if self.position.sent() > before {
@@ -83,12 +85,20 @@ impl Sender {
                 Ok(answer) => answer,
                 Err(error) => return Verdict::Failed(error.to_string()),
             };
-            self.obey(crate::update::Signal::Running, answer.interval);
+            self.obey(Signal::Running, answer.interval);
+            if matches!(answer.verdict, Verdict::Refused(_)) && self.is_done(end, answer.job_status.as_deref()) {
+                return Verdict::Done;
+            }
             if answer.verdict != Verdict::Persisting || since.elapsed() > self.timing().persist {
                 return answer.verdict;
             }
             self.pause().await;
         }
+    }
+
+    /// Whether GitLab refuses the final state because it has it: the answer to an earlier try was lost.
+    fn is_done(&self, end: Final, job_status: Option<&str>) -> bool {
+        !self.is_over() && job_status == Some(end.state.as_str())
     }
 
     /// A job whose log is lost has failed, whatever its script did.

@@ -143,13 +143,18 @@ impl Trace {
         written.map(|()| finished)
     }
 
-    /// Hands the job over: stops sending, tries once to send what is left, and gives the log so far for
+    /// Hands the job over: stops sending, tries for a moment to send what is left, and gives the log so far for
     /// [`Start::Continue`]. Writers must be closed before. Only for short logs: it is read into memory.
     pub async fn detach(self) -> Result<Vec<u8>, Error> {
         let shared = Arc::clone(&self.shared);
         let mut sender = self.stopped().await?;
-        if let Err(why) = sender.flush().await {
-            tracing::warn!("{why}; the next owner of the job sends it");
+        let limit = sender.timing().hand_over;
+        match tokio::time::timeout(limit, sender.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => tracing::warn!("{why}; the next owner of the job sends it"),
+            Err(_) => {
+                tracing::warn!("GitLab did not take the log within {limit:?}; the next owner of the job sends it");
+            }
         }
         shared.check()?;
         let file = shared.log.lock().unwrap_or_else(PoisonError::into_inner).file();

@@ -1,0 +1,71 @@
+//! `warmstart-cache save`
+
+use std::time::Instant;
+
+use warmstart_cache::{Key, SaveOptions, Saved, Selection, save, store};
+
+use super::{
+    Failure, Outcome,
+    args::{ScopeArguments, WorkArguments},
+    output::{Output, count, since, size, with_progress},
+};
+
+/// Saves files and directories under a key.
+///
+/// A path is a file, a directory with everything below it, or a glob (*, **, ?, […], {a,b}); ! in front excludes. A
+/// name that exists is taken as it is, whatever characters it has. Nothing is followed through a symbolic link: a
+/// link is saved as one. Paths that match nothing are named and do no harm.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The name of the cache.
+    #[arg(long)]
+    key: String,
+    #[command(flatten)]
+    scope: ScopeArguments,
+    #[command(flatten)]
+    work: WorkArguments,
+    /// What to save, relative to the directory.
+    #[arg(required = true, value_name = "PATH", allow_hyphen_values = false)]
+    paths: Vec<String>,
+}
+
+/// Saves, and says what became of it.
+pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Result<Outcome, Failure> {
+    let start = Instant::now();
+    let key = Key::new(arguments.key)?;
+    let scope = arguments.scope.scope(Some(&key))?;
+    let selection = Selection { paths: arguments.paths, untracked: Vec::new() };
+    let options = SaveOptions { deadline: arguments.work.deadline(), ..SaveOptions::default() };
+    let saving = async {
+        let store = store::open(url, None).await?;
+        save(&store, &scope, &key, &arguments.work.directory, &selection, &options).await
+    };
+    match with_progress("saving", options.progress.clone(), saving).await {
+        Ok(saved) => {
+            output.warnings(&saved.warnings);
+            output.result(&sentence(&saved, start), &saved);
+            Ok(Outcome::Done)
+        }
+        Err(error) => {
+            if output.json {
+                let (key, reason) = (key.to_string(), Some(error.to_string()));
+                output.result("", &Saved { key, reason, ..Saved::default() });
+            }
+            Err(error.into())
+        }
+    }
+}
+
+fn sentence(saved: &Saved, start: Instant) -> String {
+    let Saved { key, files, bytes, sent, .. } = saved;
+    match &saved.reason {
+        Some(reason) if !saved.saved => format!("Did not save {key}: {reason}."),
+        _ => format!(
+            "Saved {key}: {}, {}, of which {} were sent, in {}.",
+            count(*files, "file", "files"),
+            size(*bytes),
+            size(*sent),
+            since(start)
+        ),
+    }
+}

@@ -1,0 +1,9 @@
+//! `warmstart-cache`: dependency caches from the command line.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -1,0 +1,129 @@
+//! Refs: which manifest a key stands for. A save adds one, nothing ever changes one.
+//!
+//! A ref's name begins with its time, counted down, so the first in a listing is the newest; a random end keeps two
+//! saves in one millisecond apart. It says whose it is, and a reader checks that: two refs that were exchanged in
+//! the store are damage, not another tree. A tombstone, a ref without a manifest, ends a key.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    deadline::Deadline,
+    digest::Digest,
+    error::Error,
+    manifest::Totals,
+    scope::{Key, Scope},
+    store::Store,
+};
+
+/// The largest ref.
+const MAX_SIZE: u64 = 16 << 10;
+/// Times are counted down from here, the year 2286.
+const END_OF_TIME: i64 = 9_999_999_999_999;
+
+/// A key's content at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct Reference {
+    pub(crate) scope: Scope,
+    pub(crate) key: Key,
+    /// Absent in a tombstone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    manifest: Option<String>,
+    /// RFC 3339, by the writer's clock.
+    created: String,
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    /// Program and version.
+    writer: String,
+}
+
+impl Reference {
+    pub(crate) fn new(scope: &Scope, key: &Key, manifest: &Digest, totals: &Totals) -> Self {
+        Self {
+            scope: scope.clone(),
+            key: key.clone(),
+            manifest: Some(manifest.to_string()),
+            created: Timestamp::now().to_string(),
+            files: totals.files,
+            bytes: totals.bytes,
+            writer: concat!("warmstart-cache ", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+
+    /// Gives the manifest; `None` for a tombstone.
+    pub(crate) fn manifest(&self) -> Result<Option<Digest>, &'static str> {
+        self.manifest.as_deref().map(str::parse).transpose()
+    }
+
+    pub(crate) fn created(&self) -> Option<Timestamp> {
+        self.created.parse().ok()
+    }
+
+    /// Writes the ref, before all earlier ones of the key: the moment a save becomes visible.
+    pub(crate) async fn put<S: Store>(&self, store: &S, deadline: &Deadline) -> Result<(), Error> {
+        let prefix = self.scope.refs(&self.key);
+        let there = deadline.within("look for the key", store.list(&prefix, "", 1)).await?;
+        let newest = there.first().map_or("", |entry| &entry.key[prefix.len()..]);
+        let name = format!("{prefix}{}", name(newest, Timestamp::now(), rand::random()));
+        let text = serde_json::to_vec_pretty(self).map_err(|error| Error::damaged(&name, error.to_string()))?;
+        // The name is random: if it is there already, an earlier try wrote it and its answer was lost.
+        deadline.within("write the ref", store.put_if_absent(&name, Bytes::from(text))).await.map(|_| ())
+    }
+}
+
+/// Gives the name of a ref that comes before `newest` in a listing, also if the clock that wrote that was ahead.
+fn name(newest: &str, time: Timestamp, random: u64) -> String {
+    let left = END_OF_TIME.saturating_sub(time.as_millisecond());
+    let limit = newest.split_once('-').and_then(|(left, _)| left.parse::<i64>().ok()).unwrap_or(END_OF_TIME);
+    format!("{:013}-{random:016x}", left.min(limit - 1).max(0))
+}
+
+/// Finds the newest ref of a key: `None` if there is none or it is a tombstone.
+pub(crate) async fn newest<S: Store>(
+    store: &S,
+    scope: &Scope,
+    key: &Key,
+    deadline: &Deadline,
+) -> Result<Option<(Reference, Digest)>, Error> {
+    let listing = deadline.within("look for the key", store.list(&scope.refs(key), "", 1)).await?;
+    let Some(entry) = listing.first() else { return Ok(None) };
+    let found = read(store, &entry.key, deadline).await?;
+    if found.scope != *scope || found.key != *key {
+        return Err(Error::damaged(&entry.key, format!("is the ref of {} in {}", found.key, found.scope)));
+    }
+    let manifest = found.manifest().map_err(|reason| Error::damaged(&entry.key, reason))?;
+    Ok(manifest.map(|digest| (found, digest)))
+}
+
+pub(crate) async fn read<S: Store>(store: &S, name: &str, deadline: &Deadline) -> Result<Reference, Error> {
+    let object = deadline.within("read the ref", store.get(name, Some(0..MAX_SIZE + 1))).await?;
+    let object = object.ok_or_else(|| Error::damaged(name, "is gone"))?;
+    if object.bytes.len() as u64 > MAX_SIZE {
+        return Err(Error::damaged(name, "is too large for a ref"));
+    }
+    serde_json::from_slice(&object.bytes).map_err(|error| Error::damaged(name, format!("is no ref: {error}")))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_later_ref_comes_first() {
+        let at = |millisecond| name("", Timestamp::from_millisecond(millisecond).unwrap(), 7);
+        let names = [at(1_900_000_000_001), at(1_900_000_000_000), at(1_700_000_000_000), at(0)];
+        assert!(names.is_sorted());
+        assert_eq!(names[1], "8099999999999-0000000000000007");
+    }
+
+    #[test]
+    fn a_ref_written_by_a_clock_ahead_does_not_hide_the_next_save() {
+        let now = Timestamp::from_millisecond(1_800_000_000_000).unwrap();
+        let ahead = name("", Timestamp::from_millisecond(1_800_003_600_000).unwrap(), 0);
+        assert!(name(&ahead, now, u64::MAX) < ahead);
+        assert_eq!(name("0000000000000-00", now, 1), "0000000000000-0000000000000001");
+        assert_eq!(name("nonsense", now, 1), name("", now, 1));
+    }
+}

@@ -1,0 +1,122 @@
+//! Renaming a finished tree into place, and back should a rename fail.
+//!
+//! Whatever the target lacks is renamed in at the highest path. Where both have a directory, its content is merged.
+//! Anything else the target has is exchanged in one step with what replaces it, so at every moment, also after
+//! kill -9, each path has either what it had before or what the cache has for it, whole.
+
+use std::{io, os::fd::OwnedFd};
+
+use rustix::{
+    fs::{RenameFlags, renameat, renameat_with},
+    io::Errno,
+};
+
+use super::staging::Staging;
+use crate::{
+    confined::{Kind, directory_at, join, meta_at, names},
+    error::Error,
+    manifest::show,
+};
+
+/// A rename that was done, and can be undone.
+#[derive(Debug)]
+enum Done {
+    /// The target had nothing of this name.
+    Moved,
+    /// What the target had is in the staging tree instead.
+    Exchanged,
+    /// What the target had is aside, under this name.
+    Replaced { aside: String },
+}
+
+/// Moves everything in the staging tree into the target, or, if that fails, nothing.
+pub(super) fn apply(staging: &Staging) -> Result<(), Error> {
+    let mut log = Vec::new();
+    let (mut open, mut path) = (vec![Vec::new()], Vec::new());
+    while let Some(directory) = open.pop() {
+        if let Err(error) = merge(staging, &directory, &mut open, &mut log, &mut path) {
+            undo(staging, log);
+            return Err(Error::file("rename into place", show(&path), error));
+        }
+    }
+    Ok(())
+}
+
+/// Moves the content of a directory that both have; those in it that both have are added to `open`.
+fn merge(
+    staging: &Staging,
+    directory: &[u8],
+    open: &mut Vec<Vec<u8>>,
+    log: &mut Vec<(Vec<u8>, Done)>,
+    path: &mut Vec<u8>,
+) -> io::Result<()> {
+    *path = directory.to_vec();
+    let (from, to) = (staging.tree().directory(directory)?, staging.target().directory(directory)?);
+    for name in names(&from)? {
+        *path = join(directory, &name);
+        let is_directory = |parent| Ok::<_, io::Error>(meta_at(parent, &name)?.kind == Kind::Directory);
+        match is_directory(&to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                renameat_with(&from, &name[..], &to, &name[..], RenameFlags::NOREPLACE)
+                    .or_else(|error| plain_rename(error, &from, &to, &name))?;
+                log.push((path.clone(), Done::Moved));
+            }
+            Err(error) => return Err(error),
+            Ok(true) if is_directory(&from)? => {
+                // It must be possible to enter it before anything changes.
+                drop(directory_at(&to, &name)?);
+                open.push(path.clone());
+            }
+            Ok(_) => {
+                let done = replace(staging, &from, &to, &name, log.len())?;
+                log.push((path.clone(), done));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// File systems that know no flags of renames get one without.
+fn plain_rename(error: Errno, from: &OwnedFd, to: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
+    if knows_flags(error) { Err(error) } else { renameat(from, name, to, name) }
+}
+
+fn knows_flags(error: Errno) -> bool {
+    !matches!(error, Errno::INVAL | Errno::NOSYS)
+}
+
+fn replace(staging: &Staging, from: &OwnedFd, to: &OwnedFd, name: &[u8], number: usize) -> io::Result<Done> {
+    match renameat_with(from, name, to, name, RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(Done::Exchanged),
+        Err(error) if knows_flags(error) => Err(error.into()),
+        Err(_) => {
+            let aside = number.to_string();
+            renameat(to, name, staging.aside(), &aside)?;
+            if let Err(error) = renameat(from, name, to, name) {
+                renameat(staging.aside(), &aside, to, name)?;
+                return Err(error.into());
+            }
+            Ok(Done::Replaced { aside })
+        }
+    }
+}
+
+/// Takes back what was done, the last first.
+fn undo(staging: &Staging, log: Vec<(Vec<u8>, Done)>) {
+    for (path, done) in log.into_iter().rev() {
+        let back = || {
+            let ((from, name), (to, _)) = (staging.target().parent(&path)?, staging.tree().parent(&path)?);
+            match done {
+                Done::Moved => Ok(renameat(&from, name, &to, name)?),
+                Done::Exchanged => Ok(renameat_with(&from, name, &to, name, RenameFlags::EXCHANGE)?),
+                Done::Replaced { aside } => {
+                    renameat(&from, name, &to, name)?;
+                    Ok::<_, io::Error>(renameat(staging.aside(), &aside, &from, name)?)
+                }
+            }
+        };
+        if let Err(error) = back() {
+            tracing::warn!("{} could not be put back: {error}", show(&path));
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What to read from where, and what to write with it: pure.
+
+use std::ops::Range;
+
+use crate::manifest::{Manifest, Node};
+
+/// The most that one request reads.
+pub(super) const MAX_RUN: u32 = 4 << 20;
+/// Reading this much in vain is cheaper than another request.
+const MAX_GAP: u32 = 64 << 10;
+
+/// A chunk of a record, and where in the file it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    frame: u32,
+    pub(super) record: u32,
+    pub(super) chunk: u32,
+    pub(super) at: u64,
+}
+
+/// A frame that is needed, and its [`Piece`]s.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) frame: u32,
+    pub(super) pieces: Range<usize>,
+}
+
+/// A range of a pack that one request reads, and the frames in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) pack: u32,
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) frames: Vec<Wanted>,
+}
+
+/// All content of a manifest, in the order of the packs.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) pieces: Vec<Piece>,
+    pub(super) runs: Vec<Run>,
+}
+
+impl Plan {
+    pub(super) fn new(manifest: &Manifest) -> Self {
+        let mut pieces = pieces(manifest);
+        let position = |frame: u32| {
+            let place = &manifest.frames[frame as usize];
+            (place.pack, place.offset, frame)
+        };
+        pieces.sort_by_key(|piece| position(piece.frame));
+        let runs = runs(manifest, &pieces);
+        Self { pieces, runs }
+    }
+}
+
+fn pieces(manifest: &Manifest) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for (record, number) in manifest.records.iter().zip(0..) {
+        let Node::File { chunks, .. } = &record.node else { continue };
+        let mut at = 0;
+        for (chunk, position) in chunks.iter().zip(0..) {
+            pieces.push(Piece { frame: chunk.frame, record: number, chunk: position, at });
+            at += u64::from(chunk.length);
+        }
+    }
+    pieces
+}
+
+/// Joins neighbouring frames into runs.
+fn runs(manifest: &Manifest, pieces: &[Piece]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut first = 0;
+    for group in pieces.chunk_by(|one, other| one.frame == other.frame) {
+        let wanted = Wanted { frame: group[0].frame, pieces: first..first + group.len() };
+        first = wanted.pieces.end;
+        let frame = &manifest.frames[wanted.frame as usize];
+        let end = frame.offset + frame.size;
+        let joins = |run: &Run| {
+            let near = frame.offset >= run.end && frame.offset - run.end <= MAX_GAP;
+            run.pack == frame.pack && near && end - run.start <= MAX_RUN
+        };
+        match runs.last_mut().filter(|run| joins(run)) {
+            Some(run) => {
+                run.end = end;
+                run.frames.push(wanted);
+            }
+            None => runs.push(Run { pack: frame.pack, start: frame.offset, end, frames: vec![wanted] }),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        digest::Digest,
+        manifest::{Chunk, Frame, Record},
+    };
+
+    fn file(path: &str, frames: &[u32]) -> Record {
+        let chunk = |frame: &u32| Chunk { frame: *frame, offset: 0, length: 10, digest: Digest::of(b"") };
+        let node = Node::File { size: 10 * frames.len() as u64, chunks: frames.iter().map(chunk).collect() };
+        Record { path: path.into(), mode: 0, uid: 0, gid: 0, mtime: (0, 0), node }
+    }
+
+    #[test]
+    fn neighbouring_frames_are_read_together_and_each_only_once() {
+        let frame = |pack, offset, size| Frame { pack, offset, size, raw: 10 };
+        let frames = vec![frame(0, 100, 50), frame(0, 0, 100), frame(0, 1_000_000, 5), frame(1, 1_000_005, 5)];
+        let records = vec![file("a", &[0, 3]), file("b", &[1, 0, 2])];
+        let plan = Plan::new(&Manifest { packs: Vec::new(), frames, records });
+        let runs: Vec<_> = plan.runs.iter().map(|run| (run.pack, run.start, run.end, run.frames.len())).collect();
+        assert_eq!(runs, [(0, 0, 150, 2), (0, 1_000_000, 1_000_005, 1), (1, 1_000_005, 1_000_010, 1)]);
+        let shared = &plan.runs[0].frames[1];
+        let places: Vec<_> = plan.pieces[shared.pieces.clone()].iter().map(|piece| (piece.record, piece.at)).collect();
+        assert_eq!((shared.frame, places), (0, vec![(0, 0), (1, 10)]));
+    }
+
+    #[test]
+    fn a_run_is_bounded() {
+        let frames = (0..8).map(|n| Frame { pack: 0, offset: n << 20, size: 1 << 20, raw: 10 }).collect();
+        let records = vec![file("a", &[0, 1, 2, 3, 4, 5, 6, 7])];
+        let plan = Plan::new(&Manifest { packs: Vec::new(), frames, records });
+        assert_eq!(plan.runs.iter().map(|run| run.end - run.start).collect::<Vec<_>>(), [4 << 20, 4 << 20]);
+    }
+}
