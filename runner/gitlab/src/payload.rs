@@ -4,6 +4,12 @@
 //! then takes its default. A payload travels from the runner to the agent as the bytes GitLab sent, so nothing
 //! that this version does not know is lost on the way.
 
+mod files;
+mod image;
+
+pub use files::{Artifact, Cache, When};
+pub use image::{DockerOpts, ExecutorOpts, Image, Port};
+
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
@@ -220,151 +226,6 @@ pub struct Step {
     /// Whether the step may fail.
     #[serde(deserialize_with = "null")]
     pub allow_failure: bool,
-}
-
-/// The image of the build container or of a service.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "the fields are GitLab's, named as in protocol §1.6")]
-pub struct Image {
-    #[serde(deserialize_with = "null")]
-    pub name: String,
-    #[serde(deserialize_with = "null")]
-    pub entrypoint: Vec<String>,
-    #[serde(deserialize_with = "null")]
-    pub pull_policy: Vec<String>,
-    #[serde(deserialize_with = "null")]
-    pub executor_opts: ExecutorOpts,
-    #[serde(deserialize_with = "null")]
-    pub ports: Vec<Port>,
-    /// Services only: several names separated by spaces or commas.
-    #[serde(deserialize_with = "null")]
-    pub alias: String,
-    /// Services only.
-    #[serde(deserialize_with = "null")]
-    pub command: Vec<String>,
-    /// Services only.
-    #[serde(deserialize_with = "null")]
-    pub variables: Vec<Variable>,
-}
-
-/// A port that an image declares (for web terminals).
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "the fields are GitLab's, named as in protocol §1.6")]
-pub struct Port {
-    #[serde(deserialize_with = "count")]
-    pub number: u64,
-    #[serde(deserialize_with = "null")]
-    pub protocol: String,
-    #[serde(deserialize_with = "null")]
-    pub name: String,
-}
-
-/// Options of an image for one executor; only Docker's are known here.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-pub struct ExecutorOpts {
-    /// `image:docker:` of the job.
-    #[serde(deserialize_with = "null")]
-    pub docker: DockerOpts,
-    /// Keys of other executors, kept so that the job can be told that they do nothing here.
-    #[serde(flatten)]
-    pub other: BTreeMap<String, serde_json::Value>,
-}
-
-/// `docker: { platform, user }` of an image.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "the fields are GitLab's, named as in protocol §1.6")]
-pub struct DockerOpts {
-    #[serde(deserialize_with = "null")]
-    pub platform: String,
-    /// A name or a number on the wire.
-    #[serde(deserialize_with = "text_or_number")]
-    pub user: String,
-}
-
-/// One upload (protocol §6.1).
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "the fields are GitLab's, named as in protocol §6.1")]
-pub struct Artifact {
-    /// `None` when the payload has no name: the archive is then called `artifacts`.
-    pub name: Option<String>,
-    #[serde(deserialize_with = "null")]
-    pub untracked: bool,
-    #[serde(deserialize_with = "null")]
-    pub paths: Vec<String>,
-    #[serde(deserialize_with = "null")]
-    pub exclude: Vec<String>,
-    #[serde(deserialize_with = "null")]
-    pub when: When,
-    #[serde(deserialize_with = "null")]
-    pub expire_in: String,
-    #[serde(deserialize_with = "null")]
-    pub artifact_type: String,
-    /// `zip`, `gzip`, `raw`, or empty, which means zip.
-    #[serde(deserialize_with = "null")]
-    pub artifact_format: String,
-}
-
-/// One cache (protocol §5).
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "the fields are GitLab's, named as in protocol §5")]
-pub struct Cache {
-    #[serde(deserialize_with = "null")]
-    pub key: String,
-    #[serde(deserialize_with = "null")]
-    pub untracked: bool,
-    /// `pull-push`, `pull`, `push`, a variable, or empty, which means `pull-push`.
-    #[serde(deserialize_with = "null")]
-    pub policy: String,
-    #[serde(deserialize_with = "null")]
-    pub paths: Vec<String>,
-    #[serde(deserialize_with = "null")]
-    pub when: When,
-    /// Whether protected and unprotected branches share it; the server's suffix of the key says the same.
-    #[serde(deserialize_with = "null")]
-    pub unprotect: bool,
-    #[serde(deserialize_with = "null")]
-    pub fallback_keys: Vec<String>,
-}
-
-/// The result of the script on which a cache is saved or an artifact uploaded.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case", from = "String")]
-pub enum When {
-    /// After success; also what an unknown word means.
-    #[default]
-    OnSuccess,
-    /// After failure or cancellation.
-    OnFailure,
-    /// In both cases.
-    Always,
-}
-
-impl From<String> for When {
-    fn from(word: String) -> Self {
-        match word.as_str() {
-            "on_failure" => Self::OnFailure,
-            "always" => Self::Always,
-            _ => Self::OnSuccess,
-        }
-    }
-}
-
-impl When {
-    /// Tells whether something with this `when` is done after a script that succeeded or not.
-    #[must_use]
-    pub fn fits(self, success: bool) -> bool {
-        match self {
-            Self::OnSuccess => success,
-            Self::OnFailure => !success,
-            Self::Always => true,
-        }
-    }
 }
 
 /// A login for a registry.
