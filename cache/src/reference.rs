@@ -44,7 +44,7 @@ impl Reference {
             scope: scope.clone(),
             key: key.clone(),
             manifest: Some(manifest.to_string()),
-            created: Timestamp::now().to_string(),
+            created: to_the_millisecond(Timestamp::now()).to_string(),
             files: totals.files,
             bytes: totals.bytes,
             writer: concat!("warmstart-cache ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -70,6 +70,10 @@ impl Reference {
         // The name is random: if it is there already, an earlier try wrote it and its answer was lost.
         deadline.within("write the ref", store.put_if_absent(&name, Bytes::from(text))).await.map(|_| ())
     }
+}
+
+fn to_the_millisecond(time: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 /// Gives the name of a ref that comes before `newest` in a listing, also if the clock that wrote that was ahead.

@@ -153,6 +153,33 @@ fn a_full_disk_is_a_miss_and_the_target_as_it_was() {
 }
 
 #[test]
+fn a_rename_that_fails_takes_back_those_before_it() {
+    let (store, from, to) = (tempdir().unwrap(), tempdir().unwrap(), tempdir().unwrap());
+    for path in ["a/new", "b", "c/directory over file/x", "d/mounted/x", "e/file over directory", "z"] {
+        write(from.path(), path, "new");
+    }
+    let said = run(command(&url(store.path()), &["save", "--key", "k", "."]).arg("-C").arg(from.path()));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for path in ["b", "c/directory over file", "d/mounted/old", "e/file over directory/old"] {
+        write(to.path(), path, "old");
+    }
+    let before = tree::see(to.path());
+    // Nothing can be renamed into another file system.
+    let said = with_mounts(&format!(
+        "mount -t tmpfs none {to}/d/mounted; {program} --store {url} restore --key k -C {to}",
+        to = to.path().display(),
+        program = env!("CARGO_BIN_EXE_warmstart-cache"),
+        url = url(store.path()),
+    ));
+    assert!(said.out.starts_with("Nothing restored") && said.out.contains("rename into place d/mounted/x"), "{said:?}");
+    let (seen, before) = (tree::see(to.path()), before);
+    for (path, before) in &before {
+        assert_eq!((&seen[path].content, seen[path].mode), (&before.content, before.mode), "{}", path.display());
+    }
+    assert_eq!(seen.len(), before.len());
+}
+
+#[test]
 fn a_full_store_is_an_error_of_one_line_and_the_earlier_cache_stays() {
     let (from, mount) = (tempdir().unwrap(), tempdir().unwrap());
     write(from.path(), "d", "small");

@@ -64,6 +64,19 @@ async fn a_save_and_a_restore_can_be_spawned() {
 }
 
 #[tokio::test]
+async fn a_directory_can_be_given_by_its_handle() {
+    use std::os::fd::AsRawFd as _;
+    let (store, from, to) = (Memory::new(), tempdir().unwrap(), tempdir().unwrap());
+    write(from.path(), "a/b", "1");
+    let handles = [&from, &to].map(|directory| fs::File::open(directory.path()).unwrap());
+    let [source, target] = handles.each_ref().map(|handle| format!("/proc/self/fd/{}", handle.as_raw_fd()));
+    let absolute = from.path().canonicalize().unwrap().join("a");
+    assert!(save_paths(&store, "k", Path::new(&source), &[absolute.to_str().unwrap()]).await.saved);
+    assert!(restore_keys(&store, &["k"], Path::new(&target)).await.hit);
+    assert_eq!(fs::read(to.path().join("a/b")).unwrap(), b"1");
+}
+
+#[tokio::test]
 async fn what_is_there_is_replaced_and_what_is_not_in_the_cache_stays() {
     let (store, from, to) = (Memory::new(), tempdir().unwrap(), tempdir().unwrap());
     for path in ["d/file", "d/file over directory", "d/directory over file/x", "d/directory over link/x", "top"] {

@@ -31,7 +31,7 @@ fn table(listing: &Listing, scope: &str) -> String {
     let mut text = String::new();
     for Cached { key, created, files, bytes, .. } in &listing.caches {
         let (files, bytes) = (count(*files, "file", "files"), size(*bytes));
-        let _ = writeln!(text, "{created:<30}  {bytes:>12}  {files:>14}  {key}");
+        let _ = writeln!(text, "{created:<24}  {bytes:>12}  {files:>14}  {key}");
     }
     let total = listing.caches.iter().map(|cached| cached.bytes).sum();
     let _ = write!(text, "{} in {scope}, {}", count(listing.caches.len() as u64, "cache", "caches"), size(total));

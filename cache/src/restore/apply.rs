@@ -89,16 +89,24 @@ fn replace(staging: &Staging, from: &OwnedFd, to: &OwnedFd, name: &[u8], number:
     match renameat_with(from, name, to, name, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(Done::Exchanged),
         Err(error) if knows_flags(error) => Err(error.into()),
-        Err(_) => {
-            let aside = number.to_string();
-            renameat(to, name, staging.aside(), &aside)?;
-            if let Err(error) = renameat(from, name, to, name) {
-                renameat(staging.aside(), &aside, to, name)?;
-                return Err(error.into());
-            }
-            Ok(Done::Replaced { aside })
-        }
+        Err(_) => replace_in_two_steps(staging, from, to, name, number),
     }
+}
+
+fn replace_in_two_steps(
+    staging: &Staging,
+    from: &OwnedFd,
+    to: &OwnedFd,
+    name: &[u8],
+    number: usize,
+) -> io::Result<Done> {
+    let aside = number.to_string();
+    renameat(to, name, staging.aside(), &aside)?;
+    if let Err(error) = renameat(from, name, to, name) {
+        renameat(staging.aside(), &aside, to, name)?;
+        return Err(error.into());
+    }
+    Ok(Done::Replaced { aside })
 }
 
 /// Takes back what was done, the last first.
@@ -118,5 +126,31 @@ fn undo(staging: &Staging, log: Vec<(Vec<u8>, Done)>) {
         if let Err(error) = back() {
             tracing::warn!("{} could not be put back: {error}", show(&path));
         }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use super::*;
+    use crate::confined::Root;
+
+    #[test]
+    fn a_replacement_in_two_steps_can_be_undone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::create_dir(path("x")).unwrap();
+        fs::write(path("x/inside"), "old").unwrap();
+        let staging = Staging::new(Arc::new(Root::open(directory.path()).unwrap())).unwrap();
+        let (from, to) = (staging.tree().directory(b"").unwrap(), staging.target().directory(b"").unwrap());
+        rustix::fs::mkdirat(&from, "x", rustix::fs::Mode::RWXU).unwrap();
+        let done = replace_in_two_steps(&staging, &from, &to, b"x", 0).unwrap();
+        assert!(!path("x/inside").exists());
+        undo(&staging, vec![(b"x".to_vec(), done)]);
+        assert_eq!(fs::read(path("x/inside")).unwrap(), b"old");
+        drop(staging);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

@@ -40,6 +40,8 @@ const CONNECTIONS: usize = 16;
 /// A miss, damage, a limit and trouble with the store are a [`Restored`] without a hit and with a reason. An error
 /// means that the call makes no sense: a directory that is not there, a key that the scope does not admit.
 ///
+/// `directory` itself may be a link and is trusted. Who holds a handle and no path passes `/proc/self/fd/N`.
+///
 /// For each key until one is restored:
 /// 1. Find its newest ref; read and check the manifest.
 /// 2. Write everything into a staging directory inside `directory`, out of reach of the manifest's names, and verify

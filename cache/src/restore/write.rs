@@ -16,7 +16,7 @@ use rustix::{
         ftruncate, futimens, linkat, mkdirat, openat, symlinkat, utimensat,
     },
     io::Errno,
-    process::geteuid,
+    process::{getegid, geteuid},
 };
 
 use super::{
@@ -241,7 +241,7 @@ impl Writer {
     /// Gives something to its owner where this process may; gives whether it is theirs now.
     fn own(&self, chown: impl FnOnce(Uid, Gid) -> rustix::io::Result<()>, record: &Record) -> bool {
         if !self.chown {
-            return false;
+            return record.uid == geteuid().as_raw() && record.gid == getegid().as_raw();
         }
         let owned = chown(Uid::from_raw(record.uid), Gid::from_raw(record.gid)).is_ok();
         self.disowned.fetch_or(!owned, Ordering::Relaxed);

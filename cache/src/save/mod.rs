@@ -27,7 +27,8 @@ use crate::{
 const REFRESH: i64 = 24 * 60 * 60;
 
 /// Saves what `selection` names in `directory` under `key`. Nothing there is a [`Saved`] that did not save and has
-/// a reason; trouble with the store is an error, which should fail no job.
+/// a reason; trouble with the store is an error, which should fail no job. `directory` itself is trusted, as in
+/// [`crate::restore()`].
 ///
 /// 1. Collect the paths.
 /// 2. Read the manifest that was restored before; its chunks are known.
