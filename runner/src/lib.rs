@@ -25,3 +25,6 @@ pub mod ownership;
 pub mod run;
 pub mod server;
 pub mod stop;
+
+#[cfg(test)]
+mod simulation;

@@ -10,4 +10,6 @@ mod view;
 pub use apply::Fleet;
 pub(crate) use apply::hash;
 pub use plan::{Action, Policy, Why, plan};
+#[cfg(test)]
+pub(crate) use view::lost;
 pub use view::{Seen, Standing, View};

@@ -105,7 +105,7 @@ fn claims<'a>(state: &'a State, busy: &BTreeSet<&str>) -> (BTreeSet<&'a str>, us
 
 /// Executors with a job that the cloud does not list as running: their jobs are lost.
 #[must_use]
-pub(super) fn lost(listed: &[Instance], state: &State) -> Vec<String> {
+pub(crate) fn lost(listed: &[Instance], state: &State) -> Vec<String> {
     let running = |id: &str| listed.iter().any(|instance| instance.id == id && instance.running);
     let holders = state.jobs.values().filter_map(Job::holder).map(|by| &by.executor);
     holders.filter(|id| !running(id)).cloned().collect()
