@@ -20,6 +20,9 @@ mod keys;
 mod schema;
 mod values;
 
+#[cfg(test)]
+mod tests;
+
 use crate::fleet::Policy;
 use crate::ownership::{Reuse, Rules};
 use serde::Deserialize;

@@ -7,6 +7,9 @@ mod apply;
 mod plan;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use apply::Fleet;
 pub(crate) use apply::hash;
 pub use plan::{Action, Policy, Why, plan};

@@ -92,7 +92,8 @@ pub fn plan(view: &View, policy: &Policy, now: Time) -> Vec<Action> {
     let coming = |seen: &&Seen| matches!(seen.standing, Standing::Intent | Standing::Booting) && !touched(&seen.id);
     let missing = view.unserved.saturating_sub(view.executors.iter().filter(coming).count());
     let room = policy.max.saturating_sub(view.executors.len());
-    let evicted = evict(view, missing.saturating_sub(room + actions.len()), &touched);
+    let room_to_come = (policy.max + actions.len()).saturating_sub(view.executors.len());
+    let evicted = evict(view, missing.saturating_sub(room_to_come), &touched);
     if missing.min(room) > 0 {
         actions.push(Action::Launch(missing.min(room)));
     }

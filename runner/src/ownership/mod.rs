@@ -23,6 +23,9 @@ mod restore;
 mod tick;
 mod turn;
 
+#[cfg(test)]
+mod tests;
+
 use crate::clock::Time;
 use std::collections::BTreeMap;
 use std::time::Duration;

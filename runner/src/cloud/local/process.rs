@@ -98,7 +98,12 @@ mod tests {
     fn sleeper(id: &str) -> Child {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 1000 & wait"]).env(environment::EXECUTOR, id).process_group(0);
-        command.spawn().expect("sh starts")
+        let child = command.spawn().expect("sh starts");
+        // `spawn` may return a moment before the new program's environment is in place.
+        while Process::find(id).is_none() {
+            std::thread::yield_now();
+        }
+        child
     }
 
     #[tokio::test]
@@ -115,13 +120,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_reused_pid_is_never_killed() {
-        let mut child = sleeper("local-somebody-else");
+        let other = format!("local-other-{}", std::process::id());
+        let mut child = sleeper(&other);
         let real = Process::of(child.id()).expect("it runs");
         let stale = Process { started: real.started + 1, ..real };
         assert!(!stale.is_running());
         stale.kill_group("local-mine", Duration::from_secs(20)).await.expect("nothing to do");
         assert!(real.is_running());
-        real.kill_group("local-somebody-else", Duration::ZERO).await.ok();
+        real.kill_group(&other, Duration::ZERO).await.ok();
         child.wait().expect("it is waited for");
     }
 }

@@ -1,0 +1,177 @@
+//! What people write, and what they are told.
+
+use super::{Config, Error, parse};
+use std::time::Duration;
+
+const MINIMAL: &str = "[[runners]]\nurl = \"https://gitlab.test\"\ntoken = \"glrt-secret\"\n";
+
+fn read(text: &str) -> Result<(Config, Vec<String>), Error> {
+    parse(text, &|_| None)
+}
+
+fn message(text: &str) -> String {
+    read(text).expect_err("refused").to_string()
+}
+
+#[test]
+fn little_is_enough() {
+    let (config, warnings) = read(MINIMAL).expect("good");
+    assert_eq!(warnings, [""; 0]);
+    let entry = &config.entries[0];
+    assert_eq!((entry.name.as_str(), entry.url.as_str(), entry.limit), ("runner 1", "https://gitlab.test", None));
+    assert_eq!((config.concurrent, config.policy.max, config.rules.max_use_count), (1, 1, 1));
+    assert_eq!(config.check_interval, Duration::from_secs(3));
+    assert_eq!(entry.settings.docker.volumes, ["/cache"]);
+}
+
+#[test]
+fn a_configuration_of_gitlab_runner_is_taken_as_it_is() {
+    let text = r#"
+concurrent = 8
+check_interval = 0
+shutdown_timeout = 0
+log_level = "debug"
+
+[session_server]
+  session_timeout = 1800
+
+[[runners]]
+  name = "shared"
+  url = "https://gitlab.example.com/"
+  id = 17
+  token = "glrt-secret"
+  token_obtained_at = 2026-01-01T00:00:00Z
+  token_expires_at = 0001-01-01T00:00:00Z
+  executor = "docker"
+  limit = 4
+  environment = ["A=b"]
+  [runners.feature_flags]
+    FF_NETWORK_PER_BUILD = true
+  [runners.cache]
+    Type = "s3"
+    MaxUploadedArchiveSize = 0
+    [runners.cache.s3]
+      BucketName = "cache"
+      SecretKey = "secret"
+  [runners.docker]
+    tls_verify = false
+    image = "alpine:3"
+    privileged = true
+    pull_policy = "if-not-present"
+    cap_add = ["SYS_ADMIN"]
+    volumes = ["/cache", "/certs/client"]
+    shm_size = 0
+    [[runners.docker.services]]
+      name = "redis:7"
+      alias = "cache"
+"#;
+    let (config, warnings) = read(text).expect("good");
+    let docker = &config.entries[0].settings.docker;
+    assert_eq!((docker.image.as_str(), docker.privileged, docker.services.len()), ("alpine:3", true, 1));
+    assert_eq!(docker.pull_policy, ["if-not-present"]);
+    assert_eq!((config.concurrent, config.entries[0].limit), (8, Some(4)));
+    let names = [
+        "shutdown_timeout",
+        "session_server",
+        "runners.feature_flags",
+        "runners.cache.Type",
+        "runners.cache.s3",
+        "runners.docker.cap_add",
+    ];
+    for name in names {
+        assert!(warnings.iter().any(|warning| warning.contains(&format!("`{name}`"))), "{name} in {warnings:#?}");
+    }
+    assert!(!warnings.concat().contains("secret"));
+}
+
+#[test]
+fn durations_are_for_people() {
+    let text = format!("{MINIMAL}[fleet]\nmax = 3\nidle_time = \"90s\"\nlease = \"1m\"\nacquire_timeout = \"1h 5m\"\n");
+    let (config, _) = read(&text).expect("good");
+    assert_eq!(config.policy.idle_time, Duration::from_secs(90));
+    assert_eq!((config.rules.lease, config.rules.script_lease), (Duration::from_mins(1), Duration::from_mins(3)));
+    assert_eq!(config.rules.acquire_timeout, Duration::from_mins(65));
+}
+
+#[test]
+fn every_mistake_has_its_line_and_its_cure() {
+    let cases = [
+        ("concurent = 1\n", "line 1: unknown key `concurent`; did you mean `concurrent`?"),
+        ("[[runners]]\nurll = \"x\"\n", "line 2: unknown key `urll` in [runners]; did you mean `url`?"),
+        ("[fleet]\n\nidle = \"1m\"\n", "line 3: unknown key `idle` in [fleet]; did you mean `idle_time`?"),
+        ("[runners.dcoker]\n", "line 1: unknown key `dcoker` in [runners]; did you mean `docker`?"),
+        (
+            "[[runners]]\n[runners.docker]\npriviliged = true\n",
+            "line 3: unknown key `priviliged` in [runners.docker]; did you mean `privileged`?",
+        ),
+        ("zzz = 1\n", "line 1: unknown key `zzz`"),
+        ("runners = 3\n", "line 1: `runners` is a table, not a integer"),
+        ("[fleet]\ncloud = \"ec2\"\n", "line 2: cloud is `ec2`, must be `local`"),
+        (
+            "[[runners]]\nexecutor = \"shell\"\n",
+            "line 2: executor is `shell`, must be `docker`, `docker+machine` or `docker-autoscaler`",
+        ),
+        (
+            "[[runners]]\n[runners.docker]\npull_policy = [\"always\", \"often\"]\n",
+            "line 3: pull_policy is `often`, must be `always`, `if-not-present` or `never`",
+        ),
+        ("[fleet]\nmax_age = \"soon\"\n", "line 2: `soon` is no duration"),
+        ("concurrent = \"many\"\n", "line 1: invalid type: string \"many\", expected usize"),
+        (
+            "[state]\nstore = \"/var/lib\"\n",
+            "line 2: `/var/lib` is no store: write file:///directory or s3://bucket/prefix",
+        ),
+        ("[agents]\naddress = \"http://x\"\n", "line 2: `http://x` is not of the form https://host:port"),
+        ("[[runners]]\nurl = \"gitlab.test\"\n", "line 2: url is no URL"),
+        ("[[runners]]\nurl = \"ftp://gitlab.test\"\n", "line 2: url must begin with https:// or http://"),
+        ("concurrent = 0\n[[runners]]\n", "concurrent is 0"),
+        ("", "there is no [[runners]] entry"),
+        ("[[runners]]\n", "[[runners]] entry \"runner 1\": url is missing"),
+        (
+            "[[runners]]\nname = \"x\"\nurl = \"https://g\"\n",
+            "[[runners]] entry \"x\": no token: set token, token_file or the environment variable WARMSTART_RUNNER_TOKEN",
+        ),
+        ("a = \n", "line 1: "),
+    ];
+    for (text, expected) in cases {
+        let message = message(text);
+        assert!(message.starts_with(expected), "{text:?}: {message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn no_message_shows_a_token() {
+    let cases = [
+        "[[runners]]\ntoken = glrt-verysecret\n",
+        "[[runners]]\ntoken = \"glrt-verysecret\nurl = \"x\"\n",
+        "[[runners]]\nurl = \"https://g\"\ntoken = \"glrt-very secret\"\n",
+        "[[runners]]\nurl = \"https://user:glrt-verysecret@g\"\n",
+        "[[runners]]\nurl = \"https://g\"\ntoken = \"glrt-verysecret\"\ntoken_file = \"/x\"\n",
+    ];
+    for text in cases {
+        assert!(!message(text).contains("secret"), "{}", message(text));
+    }
+    let (config, _) = read(MINIMAL).expect("good");
+    assert!(!format!("{config:?}").contains("secret"));
+}
+
+#[test]
+fn the_token_comes_from_a_file_or_the_environment_too() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("token");
+    std::fs::write(&file, "glrt-file\n").expect("written");
+    let text = format!("[[runners]]\nurl = \"https://g\"\ntoken_file = {file:?}\n");
+    assert_eq!(read(&text).expect("good").0.entries[0].token.expose(), "glrt-file");
+
+    let environment = |name: &str| (name == "WARMSTART_RUNNER_TOKEN").then(|| "glrt-environment".to_owned());
+    let (config, _) = parse("[[runners]]\nurl = \"https://g\"\n", &environment).expect("good");
+    assert_eq!(config.entries[0].token.expose(), "glrt-environment");
+}
+
+#[test]
+fn entries_of_one_name_are_told_apart() {
+    let entry = "[[runners]]\nname = \"host\"\nurl = \"https://g\"\ntoken = \"t\"\n";
+    let (config, _) = read(&entry.repeat(2)).expect("good");
+    assert_eq!([config.entries[0].id.as_str(), config.entries[1].id.as_str()], ["host", "host#2"]);
+}

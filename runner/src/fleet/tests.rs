@@ -1,0 +1,173 @@
+//! The rules of the plan, one by one and all together.
+
+use super::{Action, Policy, Seen, Standing, View, Why, plan};
+use crate::clock::Time;
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn now() -> Time {
+    Time::from_secs(10_000_000)
+}
+
+/// So many seconds ago.
+fn ago(seconds: u64) -> Time {
+    Time::from_secs(10_000_000 - seconds)
+}
+
+fn policy() -> Policy {
+    Policy { max: 4, ..Policy::default() }
+}
+
+fn seen(id: &str, standing: Standing) -> Seen {
+    Seen { id: id.to_owned(), launched: ago(60), standing, spent: false }
+}
+
+fn idle(seconds: u64) -> Standing {
+    Standing::Idle { since: ago(seconds), seen: now(), claimed: false }
+}
+
+fn view(executors: Vec<Seen>, unserved: usize) -> View {
+    View { executors, unserved, since: ago(100_000) }
+}
+
+fn ends(id: &str, why: Why) -> Action {
+    Action::Terminate(id.to_owned(), why)
+}
+
+#[test]
+fn each_rule_decides_as_it_says() {
+    let old = |standing| Seen { launched: ago(90_000), ..seen("a", standing) };
+    let spent = |standing| Seen { spent: true, ..seen("a", standing) };
+    let silent = Standing::Idle { since: ago(1), seen: ago(301), claimed: false };
+    let claimed = Standing::Idle { since: ago(5000), seen: now(), claimed: true };
+    let hung = Seen { launched: ago(301), ..seen("a", Standing::Booting) };
+    let cases = [
+        ("nothing to do", vec![], 0, vec![]),
+        ("a waiting job gets an executor", vec![], 1, vec![Action::Launch(1)]),
+        ("no more than the maximum", vec![], 9, vec![Action::Launch(4)]),
+        ("one that boots will serve it", vec![seen("a", Standing::Booting)], 1, vec![]),
+        ("one whose launch is under way will", vec![seen("a", Standing::Intent)], 1, vec![]),
+        ("a busy one will not", vec![seen("a", Standing::Busy)], 1, vec![Action::Launch(1)]),
+        ("a fresh idle one is kept", vec![seen("a", idle(599))], 0, vec![]),
+        ("one idle for too long ends", vec![seen("a", idle(600))], 0, vec![ends("a", Why::Idle)]),
+        ("unless a job will take it", vec![seen("a", claimed)], 0, vec![]),
+        ("one hung in boot ends", vec![hung.clone()], 0, vec![ends("a", Why::HungInBoot)]),
+        ("and another takes its place", vec![hung], 1, vec![ends("a", Why::HungInBoot), Action::Launch(1)]),
+        ("an old one ends", vec![old(idle(1))], 0, vec![ends("a", Why::Old)]),
+        ("an old one finishes its job", vec![old(Standing::Busy)], 0, vec![]),
+        ("a silent one ends", vec![seen("a", silent)], 0, vec![ends("a", Why::Silent)]),
+        ("a spent one ends", vec![spent(idle(0))], 0, vec![ends("a", Why::Spent)]),
+        ("a spent one finishes its job", vec![spent(Standing::Busy)], 0, vec![]),
+        ("a spent one in boot ends", vec![spent(Standing::Booting)], 0, vec![ends("a", Why::Spent)]),
+        ("an orphan ends", vec![seen("a", Standing::Orphan)], 0, vec![ends("a", Why::Orphan)]),
+        ("what does not run is cleaned up", vec![seen("a", Standing::Exited)], 0, vec![ends("a", Why::Exited)]),
+        (
+            "a launch that came to nothing is forgotten",
+            vec![old(Standing::Intent)],
+            0,
+            vec![Action::Forget("a".into())],
+        ),
+    ];
+    for (rule, executors, unserved, expected) in cases {
+        assert_eq!(plan(&view(executors, unserved), &policy(), now()), expected, "{rule}");
+    }
+}
+
+#[test]
+fn one_that_is_being_ended_still_counts() {
+    let executors = ["a", "b", "c", "d"].map(|id| seen(id, Standing::Exited)).to_vec();
+    let actions = plan(&view(executors, 3), &policy(), now());
+    assert!(!actions.iter().any(|action| matches!(action, Action::Launch(_))), "{actions:?}");
+}
+
+#[test]
+fn a_job_that_no_idle_executor_suits_gets_room_at_the_maximum() {
+    let executors = vec![
+        seen("a", idle(10)),
+        seen("b", idle(20)),
+        seen("c", Standing::Busy),
+        seen("d", Standing::Idle { since: ago(99), seen: now(), claimed: true }),
+    ];
+    assert_eq!(plan(&view(executors, 1), &policy(), now()), [ends("b", Why::MakesRoom)], "longest idle first");
+}
+
+#[test]
+fn silence_is_judged_only_by_a_runner_that_could_have_heard() {
+    let silent = Standing::Idle { since: ago(1), seen: ago(301), claimed: false };
+    let young = View { since: ago(299), ..view(vec![seen("a", silent)], 0) };
+    assert_eq!(plan(&young, &policy(), now()), []);
+}
+
+fn standings() -> impl Strategy<Value = Standing> {
+    let idle = (0_u64..2000, 0_u64..600, any::<bool>()).prop_map(|(since, seen, claimed)| Standing::Idle {
+        since: ago(since),
+        seen: ago(seen),
+        claimed,
+    });
+    prop_oneof![
+        Just(Standing::Intent),
+        Just(Standing::Orphan),
+        Just(Standing::Exited),
+        Just(Standing::Booting),
+        Just(Standing::Busy),
+        idle
+    ]
+}
+
+fn views() -> impl Strategy<Value = View> {
+    let executor = (standings(), 0_u64..100_000, any::<bool>());
+    (prop::collection::vec(executor, 0..8), 0_usize..8).prop_map(|(executors, unserved)| {
+        let seen = |(at, (standing, age, spent)): (usize, (Standing, u64, bool))| Seen {
+            id: format!("executor-{at}"),
+            launched: ago(age),
+            standing,
+            spent,
+        };
+        view(executors.into_iter().enumerate().map(seen).collect(), unserved)
+    })
+}
+
+/// What the world looks like once the actions are done.
+fn done(view: &View, actions: &[Action]) -> View {
+    let gone = |id: &str| {
+        actions.iter().any(|action| match action {
+            Action::Terminate(gone, _) | Action::Forget(gone) => gone == id,
+            Action::Launch(_) => false,
+        })
+    };
+    let mut after = view.clone();
+    after.executors.retain(|seen| !gone(&seen.id));
+    for action in actions {
+        if let Action::Launch(count) = action {
+            let new = |n| Seen { launched: now(), ..seen(&format!("new-{n}"), Standing::Booting) };
+            after.executors.extend((0..*count).map(new));
+        }
+    }
+    after
+}
+
+proptest! {
+    #[test]
+    fn the_plan_keeps_its_limits(view in views(), max in 0_usize..8) {
+        let policy = Policy { max, ..policy() };
+        let actions = plan(&view, &policy, now());
+        let launched: usize = actions.iter().map(|action| if let Action::Launch(n) = action { *n } else { 0 }).sum();
+        prop_assert!(launched == 0 || view.executors.len() + launched <= max);
+        for seen in view.executors.iter().filter(|seen| seen.standing == Standing::Busy) {
+            let touched = actions.iter().any(|action| matches!(action, Action::Terminate(id, _) | Action::Forget(id) if *id == seen.id));
+            prop_assert!(!touched, "busy {} was chosen: {actions:?}", seen.id);
+        }
+    }
+
+    #[test]
+    fn what_the_plan_says_once_done_leads_to_rest(view in views(), max in 0_usize..8) {
+        let policy = Policy { max, ..policy() };
+        // Room that an ended executor leaves is used by the next plan: two rounds, then nothing.
+        let mut view = view;
+        for _ in 0..2 {
+            let actions = plan(&view, &policy, now());
+            view = done(&view, &actions);
+        }
+        prop_assert_eq!(plan(&view, &policy, now()), vec![]);
+    }
+}
