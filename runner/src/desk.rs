@@ -196,10 +196,9 @@ fn tell_changes(before: &State, after: &State, effects: &[Effect]) {
 
 fn tell_job(before: Option<&Job>, job: &Job) {
     let phase = job.phase.name();
-    if before.is_some_and(|before| before.phase.name() == phase) {
-        return;
-    }
-    let executor = job.holder().or_else(|| before.and_then(Job::holder)).map(|by| by.executor.as_str());
+    // A new one is told of by the intake, which knows its name.
+    let Some(before) = before.filter(|before| before.phase.name() != phase) else { return };
+    let executor = job.holder().or_else(|| before.holder()).map(|by| by.executor.as_str());
     let (id, project, generation) = (job.id, job.scope.project, job.generation);
     if let ownership::Phase::Ending(end) = &job.phase {
         tracing::warn!(job = id, project, generation, executor, reason = ?end.reason, "job is ending: {}", end.text);

@@ -3,7 +3,6 @@
 use super::{Action, Policy, Seen, Standing, View, Why, plan};
 use crate::clock::Time;
 use proptest::prelude::*;
-use std::time::Duration;
 
 fn now() -> Time {
     Time::from_secs(10_000_000)

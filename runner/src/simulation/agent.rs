@@ -82,27 +82,26 @@ impl World {
             return;
         }
         if !agent.registered {
-            return self.call(id, Call::Register, Event::Register(holder, agent.holding()));
+            return self.call(id, Call::Register, &Event::Register(holder, agent.holding()));
         }
         self.beat(id, &agent, &holder);
         match agent.phase {
-            Phase::Booting(_) => {}
-            Phase::Idle => self.call(id, Call::Poll, Event::Poll(holder)),
+            Phase::Idle => self.call(id, Call::Poll, &Event::Poll(holder)),
             Phase::Acking(_, since) if now.since(since) > Duration::from_secs(25) => self.set(id, Phase::Idle),
             Phase::Acking(assigned, _) => {
-                self.call(id, Call::Ack(assigned.holding), Event::Ack(holder, assigned.holding))
+                self.call(id, Call::Ack(assigned.holding), &Event::Ack(holder, assigned.holding));
             }
             Phase::Preparing(holding, until) if now >= until => self.set(id, Phase::Barrier(holding)),
             Phase::Preparing(holding, _) => self.write(holding, "a;"),
             Phase::Barrier(holding) if now.since(agent.heard) > LEASE => {
                 self.set(id, Phase::Releasing(holding, Released::GivenUp { reason: "no runner".to_owned() }));
             }
-            Phase::Barrier(holding) => self.call(id, Call::Script(holding), Event::Script(holder, holding)),
+            Phase::Barrier(holding) => self.call(id, Call::Script(holding), &Event::Script(holder, holding)),
             Phase::Scripting(holding, until) => self.run_script(id, holding, until),
             Phase::Finishing(holding, until) if now >= until => self.finish(id, holding),
-            Phase::Finishing(..) => {}
+            Phase::Booting(_) | Phase::Finishing(..) => {}
             Phase::Releasing(holding, outcome) => {
-                self.call(id, Call::Release(holding), Event::Release(holder, holding, outcome));
+                self.call(id, Call::Release(holding), &Event::Release(holder, holding, outcome));
             }
         }
     }
@@ -112,7 +111,7 @@ impl World {
             && self.now.since(agent.beat) >= Duration::from_secs(30)
         {
             self.agent(id).beat = self.now;
-            self.call(id, Call::Beat(holding), Event::Heartbeat(holder.clone(), holding, Some("step".to_owned())));
+            self.call(id, Call::Beat(holding), &Event::Heartbeat(holder.clone(), holding, Some("step".to_owned())));
         }
     }
 
@@ -176,10 +175,10 @@ impl World {
                 self.set(id, Phase::Idle);
             }
             (Call::Script(asked), Reply::Done, Phase::Barrier(holding)) if asked == holding => {
-                self.start_script(id, holding)
+                self.start_script(id, holding);
             }
             (Call::Script(asked) | Call::Beat(asked), Reply::Stale, _) if agent.holding() == Some(asked) => {
-                self.abort(id)
+                self.abort(id);
             }
             (Call::Beat(asked), Reply::Done, _) if agent.holding() == Some(asked) => self.agent(id).heard = now,
             (Call::Release(asked), Reply::Done | Reply::Stale, Phase::Releasing(holding, _)) if asked == holding => {
@@ -195,7 +194,7 @@ impl World {
         let job = self.gitlab.get_mut(&assigned.holding.job).expect("GitLab knows its jobs");
         match &assigned.log {
             Log::Known(text) => {
-                assert_eq!(*text, job.log, "seed {seed}: {assigned:?}: the log is not what it was said to be")
+                assert_eq!(*text, job.log, "seed {seed}: {assigned:?}: the log is not what it was said to be");
             }
             _ => job.takeovers += 1,
         }
@@ -254,7 +253,7 @@ impl World {
         let (now, scripts) = (self.now, self.agents.get(id).map_or(0, |agent| agent.scripts));
         let launched = self.agents.get(id).map_or(now, |agent| agent.launched);
         let boot = self.between(1, 5);
-        self.agents.insert(id.to_owned(), Agent { scripts, launched, ..Agent::new(run, now, boot) });
+        self.agents.insert(id.to_owned(), Agent { launched, scripts, ..Agent::new(run, now, boot) });
     }
 
     fn set(&mut self, id: &str, phase: Phase) {

@@ -220,7 +220,7 @@ impl World {
             What::Told { epoch, event } => self.tell(epoch, event),
             What::End { epoch, job } => self.end_job(epoch, job),
             What::Answer { executor, run, call, reply, assigned } => {
-                self.answered(&executor, &run, call, &reply, assigned)
+                self.answered(&executor, &run, call, &reply, assigned);
             }
             // The runner that it was sent to may be gone, and its connections with it.
             What::Request { epoch, executor, run, call, event } if epoch == self.epoch && self.now >= self.blackout => {
@@ -296,7 +296,7 @@ impl World {
     }
 
     /// An agent asks the runner something.
-    pub(super) fn call(&mut self, executor: &str, call: Call, event: Event) {
+    pub(super) fn call(&mut self, executor: &str, call: Call, event: &Event) {
         let agent = self.agents.get_mut(executor).expect("the agent is there");
         agent.attempt += u64::from(!matches!(call, Call::Beat(_)));
         let (run, cut, epoch, call) = (agent.run.clone(), agent.cut, self.epoch, (call, agent.attempt));

@@ -1,0 +1,10 @@
+//! The runner as a process, between the fake GitLab and agents that do as each test says.
+
+mod a_job_is_handed_over;
+mod a_killed_runner_goes_on;
+mod a_lost_executor;
+mod stopping;
+mod support;
+mod waiting;
+mod what_is_wrong_is_said;
+mod who_may_call;
