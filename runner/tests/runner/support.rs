@@ -152,15 +152,21 @@ image = "alpine"
         std::fs::read_to_string(self.file("purged")).unwrap_or_default().lines().map(str::to_owned).collect()
     }
 
-    /// Waits for an executor that is none of `but`, and becomes its agent.
+    /// Waits for an executor that is none of `but` and not on its way out, and becomes its agent.
     pub(crate) async fn agent(&self, but: &[&str]) -> Result<Agent> {
-        let agent = eventually("an executor is up", async || {
-            let mut new = self.executors().into_iter().filter(|id| !but.contains(&id.as_str()));
-            new.find_map(|id| Agent::of(&id, &self.file("executors").join(&id)))
-        })
-        .await;
-        agent.register(None).await?;
-        Ok(agent)
+        let mut but: Vec<String> = but.iter().map(ToString::to_string).collect();
+        loop {
+            let agent = eventually("an executor is up", async || {
+                let mut new = self.executors().into_iter().filter(|id| !but.contains(id));
+                new.find_map(|id| Agent::of(&id, &self.file("executors").join(&id)))
+            })
+            .await;
+            match agent.register(None).await {
+                Ok(_) => return Ok(agent),
+                Err(Error::Gone | Error::Refused { .. }) => but.push(agent.id),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Kills the executor's process, as the kernel would.
