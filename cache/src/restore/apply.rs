@@ -54,26 +54,34 @@ fn merge(
     let (from, to) = (staging.tree().directory(directory)?, staging.target().directory(directory)?);
     for name in names(&from)? {
         *path = join(directory, &name);
-        let is_directory = |parent| Ok::<_, io::Error>(meta_at(parent, &name)?.kind == Kind::Directory);
-        match is_directory(&to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                renameat_with(&from, &name[..], &to, &name[..], RenameFlags::NOREPLACE)
-                    .or_else(|error| plain_rename(error, &from, &to, &name))?;
-                log.push((path.clone(), Done::Moved));
-            }
-            Err(error) => return Err(error),
-            Ok(true) if is_directory(&from)? => {
-                // It must be possible to enter it before anything changes.
-                drop(directory_at(&to, &name)?);
-                open.push(path.clone());
-            }
-            Ok(_) => {
-                let done = replace(staging, &from, &to, &name, log.len())?;
-                log.push((path.clone(), done));
-            }
+        let place = || place(staging, &from, &to, &name, log.len());
+        // Another restore into the same directory may have been faster: then the name is there now.
+        let placed = match place() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => place(),
+            placed => placed,
+        }?;
+        match placed {
+            Some(done) => log.push((path.clone(), done)),
+            None => open.push(path.clone()),
         }
     }
     Ok(())
+}
+
+/// Puts one name into place; `None` if both have a directory there.
+fn place(staging: &Staging, from: &OwnedFd, to: &OwnedFd, name: &[u8], number: usize) -> io::Result<Option<Done>> {
+    let is_directory = |parent| Ok::<_, io::Error>(meta_at(parent, name)?.kind == Kind::Directory);
+    match is_directory(to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            renameat_with(from, name, to, name, RenameFlags::NOREPLACE)
+                .or_else(|error| plain_rename(error, from, to, name))?;
+            Ok(Some(Done::Moved))
+        }
+        Err(error) => Err(error),
+        // It must be possible to enter it before anything changes.
+        Ok(true) if is_directory(from)? => directory_at(to, name).map(|_| None),
+        Ok(_) => replace(staging, from, to, name, number).map(Some),
+    }
 }
 
 /// File systems that know no flags of renames get one without.
