@@ -59,7 +59,7 @@ pub enum Log {
     Continue(String),
     /// An earlier agent wrote to it and was lost. The server's stored size is the truth; no checksum is sent.
     TakeOver {
-        /// The section to end first, if one was open.
+        /// The section that the lost agent last said was open.
         open_section: Option<String>,
     },
 }

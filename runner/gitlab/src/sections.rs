@@ -65,6 +65,36 @@ pub fn end(name: &str, unix: i64) -> String {
     format!("section_end:{unix}:{name}\r{CLEAR}")
 }
 
+/// The sections of a job's stages, in the order of protocol §2.1.
+const STAGES: [&str; 14] = [
+    "prepare_executor",
+    "prepare_script",
+    "get_sources",
+    "clear_worktree",
+    "restore_cache",
+    "download_artifacts",
+    "step_script",
+    "step_release",
+    "after_script",
+    "archive_cache",
+    "archive_cache_on_failure",
+    "upload_artifacts_on_success",
+    "upload_artifacts_on_failure",
+    "cleanup_file_variables",
+];
+
+/// How the log of a lost process is taken over: a new line, no colour, no open section.
+///
+/// What was open where the server's log stops is not known: `last` is what the lost process said of itself, and the
+/// end of what it wrote may never have arrived. So every stage is ended; GitLab passes over an end without a start
+/// (`Gitlab::Ci::Ansi2json::Converter#handle_section_end`).
+#[must_use]
+pub fn take_over(last: Option<&str>, unix: i64) -> String {
+    let other = last.filter(|last| !STAGES.contains(last));
+    let ends: String = other.into_iter().chain(STAGES).map(|name| end(name, unix)).collect();
+    format!("\n{RESET}{ends}")
+}
+
 /// What is written once where the log reaches its limit.
 #[must_use]
 pub fn limit_notice(limit: u64) -> String {
@@ -77,6 +107,14 @@ pub fn limit_notice(limit: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_taken_over_on_a_new_line_with_every_section_ended() {
+        let text = take_over(Some("section_of_an_older_agent"), 7);
+        assert!(text.starts_with("\n\x1b[0;msection_end:7:section_of_an_older_agent\r\x1b[0K"), "{text:?}");
+        assert!(text.contains("section_end:7:get_sources\r\x1b[0K"));
+        assert_eq!(take_over(Some("get_sources"), 7).matches("get_sources").count(), 1);
+    }
 
     #[test]
     fn lines_and_sections_are_gitlabs() {

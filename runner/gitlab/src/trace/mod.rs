@@ -52,7 +52,7 @@ pub enum Start {
     /// Somewhere after what a lost process sent. GitLab's size is the truth; the log goes on with a newline, a
     /// colour reset and the end of the open section. No checksum is ever sent.
     TakeOver {
-        /// The section to end first, if one was open.
+        /// The section that the lost process last said was open.
         open_section: Option<String>,
     },
 }
@@ -177,8 +177,7 @@ fn begin(log: &mut Log, start: &Start) -> std::io::Result<Position> {
         Start::Continue(so_far) => log.begin_with(so_far).map(|()| Position::whole()),
         Start::TakeOver { open_section } => {
             let now = jiff::Timestamp::now().as_second();
-            let end = open_section.as_deref().map(|name| sections::end(name, now)).unwrap_or_default();
-            log.append(&format!("\n{}{end}", sections::RESET)).map(|()| Position::taken_over())
+            log.append(&sections::take_over(open_section.as_deref(), now)).map(|()| Position::taken_over())
         }
     }
 }
