@@ -92,6 +92,7 @@ impl Shared {
 pub struct Trace {
     shared: Arc<Shared>,
     signal: watch::Receiver<Signal>,
+    stored: watch::Receiver<u64>,
     stop: CancellationToken,
     sender: AbortOnDropHandle<Sender>,
 }
@@ -105,9 +106,9 @@ impl Trace {
         let masks = Mutex::new(options.masks);
         let shared = Arc::new(Shared { log: Mutex::new(log), masks, masks_version: AtomicUsize::new(0) });
         let sender = Sender::new(client, &shared, options.debug, position);
-        let (stop, signal) = (CancellationToken::new(), sender.signal());
+        let (stop, signal, stored) = (CancellationToken::new(), sender.signal(), sender.stored());
         let sender = AbortOnDropHandle::new(tokio::spawn(sender.run(stop.clone())));
-        Ok(Self { shared, signal, stop, sender })
+        Ok(Self { shared, signal, stored, stop, sender })
     }
 
     /// A new stream into the log, masked with its own state.
@@ -128,6 +129,18 @@ impl Trace {
     #[must_use]
     pub fn signal(&self) -> watch::Receiver<Signal> {
         self.signal.clone()
+    }
+
+    /// How many bytes of the log here GitLab has; ends when sending does.
+    #[must_use]
+    pub fn stored(&self) -> watch::Receiver<u64> {
+        self.stored.clone()
+    }
+
+    /// How many bytes the log here has. What a writer holds back is not among them.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.shared.size().0
     }
 
     /// Ends the job: sends what is left of the log, then the final state until GitLab says 200 or refuses for good.

@@ -24,6 +24,8 @@ pub(super) struct Sender {
     /// When GitLab last took something.
     last_ok: Option<Instant>,
     signal: watch::Sender<Signal>,
+    /// Bytes of the log here that GitLab has.
+    stored: watch::Sender<u64>,
     /// Why the log cannot be completed, once that is so.
     pub(super) lost: Option<Lost>,
 }
@@ -51,11 +53,16 @@ impl Sender {
         let (signal, _) = watch::channel(Signal::Running);
         let interval = client.client.transport.timing().trace_interval;
         let shared = Arc::clone(shared);
-        Self { client, shared, file, debug, position, interval, last_ok: None, signal, lost: None }
+        let stored = watch::Sender::new(position.sent());
+        Self { client, shared, file, debug, position, interval, last_ok: None, signal, stored, lost: None }
     }
 
     pub(super) fn signal(&self) -> watch::Receiver<Signal> {
         self.signal.subscribe()
+    }
+
+    pub(super) fn stored(&self) -> watch::Receiver<u64> {
+        self.stored.subscribe()
     }
 
     pub(super) fn timing(&self) -> Timing {
@@ -109,6 +116,7 @@ impl Sender {
         };
         self.obey(answer.signal, answer.interval);
         let sent = self.judge(&patch, answer.verdict, bytes);
+        self.stored.send_replace(self.position.sent());
         if self.is_over() { Sent::Ended } else { sent }
     }
 
