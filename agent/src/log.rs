@@ -2,8 +2,9 @@
 
 use crate::docker::attach::Sinks;
 use jiff::Timestamp;
+use std::collections::VecDeque;
 use std::io::Write;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::watch;
 use warmstart_gitlab::sections::{self, Level};
 use warmstart_gitlab::trace::{Trace, Writer};
@@ -17,10 +18,32 @@ pub struct Log {
 struct Shared {
     trace: Mutex<Option<Trace>>,
     own: Mutex<Option<Writer>>,
-    /// The section that is open: heartbeats tell the runner, so that who takes over can end it.
-    section: watch::Sender<Option<String>>,
+    section: Mutex<Sections>,
+    /// The section that is open in GitLab's part of the log: heartbeats tell the runner, so that who takes over from a
+    /// lost agent can end it.
+    stored: watch::Sender<Option<String>>,
     /// Whether the server knows sections.
     sections: bool,
+}
+
+/// The log's sections here, which are ahead of GitLab's.
+#[derive(Default)]
+struct Sections {
+    open: Option<String>,
+    /// The section that is open in GitLab's part.
+    stored: Option<String>,
+    /// Where the open section changed, as long as GitLab does not have that part.
+    ahead: VecDeque<(u64, Option<String>)>,
+}
+
+impl Sections {
+    /// The section that is open in GitLab's part, which is so many bytes now.
+    fn catch_up(&mut self, bytes: u64) -> Option<&str> {
+        while let Some((_, section)) = self.ahead.pop_front_if(|(at, _)| *at <= bytes) {
+            self.stored = section;
+        }
+        self.stored.as_deref()
+    }
 }
 
 impl std::fmt::Debug for Log {
@@ -34,8 +57,11 @@ impl Log {
     #[must_use]
     pub fn new(trace: Trace, sections: bool) -> Self {
         let own = Mutex::new(Some(trace.writer()));
-        let shared = Shared { trace: Mutex::new(Some(trace)), own, section: watch::Sender::new(None), sections };
-        Self { shared: Arc::new(shared) }
+        let (section, stored) = (Mutex::default(), watch::Sender::new(None));
+        let progress = trace.stored();
+        let shared = Arc::new(Shared { trace: Mutex::new(Some(trace)), own, section, stored, sections });
+        tokio::spawn(follow(Arc::downgrade(&shared), progress));
+        Self { shared }
     }
 
     /// A plain line.
@@ -87,23 +113,30 @@ impl Log {
     fn open_section(&self, name: &str, headline: &str) {
         self.end_section();
         let start = if self.shared.sections { sections::start(name, now()) } else { String::new() };
-        self.write(&format!("{start}{}", sections::headline(headline)));
-        self.shared.section.send_replace(Some(name.to_owned()));
+        self.change_section(Some(name.to_owned()), &format!("{start}{}", sections::headline(headline)));
+    }
+
+    /// Writes a change of section and notes where it is: locked, or GitLab could have it before it is noted.
+    fn change_section(&self, open: Option<String>, text: &str) {
+        let mut section = lock(&self.shared.section);
+        section.open.clone_from(&open);
+        self.write(text);
+        if let Some(trace) = lock(&self.shared.trace).as_ref() {
+            section.ahead.push_back((trace.written(), open));
+        }
     }
 
     /// Ends the open section, if one is: also that of a stage that was stopped in the middle.
     pub fn end_section(&self) {
-        if let Some(name) = self.shared.section.send_replace(None)
-            && self.shared.sections
-        {
-            self.write(&sections::end(&name, now()));
-        }
+        let Some(name) = lock(&self.shared.section).open.take() else { return };
+        let end = if self.shared.sections { sections::end(&name, now()) } else { String::new() };
+        self.change_section(None, &end);
     }
 
-    /// The open section, as it changes.
+    /// The section that is open in the part of the log that GitLab has, as it changes.
     #[must_use]
     pub fn watch_section(&self) -> watch::Receiver<Option<String>> {
-        self.shared.section.subscribe()
+        self.shared.stored.subscribe()
     }
 
     /// Two new streams for the output of one script. `None` once the log is closed.
@@ -124,6 +157,20 @@ impl Log {
     }
 }
 
+/// Tells of sections once GitLab has them, until sending ends.
+async fn follow(shared: Weak<Shared>, mut progress: watch::Receiver<u64>) {
+    while progress.changed().await.is_ok() {
+        let stored = *progress.borrow_and_update();
+        let Some(shared) = shared.upgrade() else { return };
+        let section = lock(&shared.section).catch_up(stored).map(str::to_owned);
+        shared.stored.send_if_modified(|told| {
+            let news = *told != section;
+            *told = section;
+            news
+        });
+    }
+}
+
 /// A panic elsewhere must not keep the log from being finished.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -131,4 +178,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn now() -> i64 {
     Timestamp::now().as_second()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_is_told_once_gitlab_has_its_mark() {
+        let mut sections = Sections::default();
+        sections.ahead.extend([(10, Some("a".to_owned())), (20, None), (30, Some("b".to_owned()))]);
+        for (bytes, section) in [(9, None), (10, Some("a")), (15, Some("a")), (20, None), (40, Some("b"))] {
+            assert_eq!(sections.catch_up(bytes), section);
+        }
+    }
 }
