@@ -98,7 +98,7 @@ pub fn rejection(job: &Job) -> Option<String> {
 }
 
 /// Feature flags of GitLab Runner that jobs can set and that do nothing here.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 14] = [
     "FF_TIMESTAMPS",
     "FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR",
     "FF_USE_INIT_WITH_DOCKER_EXECUTOR",
@@ -107,11 +107,17 @@ const FLAGS: [&str; 9] = [
     "FF_HASH_CACHE_KEYS",
     "FF_USE_NATIVE_CONTAINER_STOP",
     "FF_CONCRETE",
+    "FF_ENABLE_JOB_CLEANUP",
+    "FF_GIT_URLS_WITHOUT_TOKENS",
+    "FF_USE_GIT_NATIVE_CLONE",
+    "FF_USE_GIT_PROACTIVE_AUTH",
+    "FF_USE_LEGACY_BASH_EVAL",
     "FF_SCRIPT_TO_STEP_MIGRATION",
 ];
 
 /// Variables of GitLab Runner that do nothing here.
-const VARIABLES: [&str; 2] = ["RUNNER_GENERATE_ARTIFACTS_METADATA", "CACHE_COMPRESSION_FORMAT"];
+const VARIABLES: [&str; 3] =
+    ["RUNNER_GENERATE_ARTIFACTS_METADATA", "CACHE_COMPRESSION_FORMAT", "GIT_CLONE_EXTRA_FLAGS"];
 
 /// Whether a variable of the payload is true, in GitLab's words for it.
 #[must_use]

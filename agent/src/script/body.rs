@@ -77,6 +77,9 @@ impl Body {
                 Some((first, _)) => self.notice(&format!("$ {first} # collapsed multi-line command")),
             }
             self.line(&command.replace('\0', ""));
+            if context.variables.flag("FF_ENABLE_BASH_EXIT_CODE_CHECK") {
+                self.line(CHECK_EXIT_CODE);
+            }
         }
     }
 
@@ -136,6 +139,10 @@ case "${gitlab_env_line%%=*}" in
 esac
 done < "$GITLAB_ENV"
 unset gitlab_env_line"#;
+
+/// For what `errexit` lets pass, such as `false && true`.
+const CHECK_EXIT_CODE: &str = r#"gitlab_exit_code=$?
+if [ "$gitlab_exit_code" -ne 0 ]; then exit "$gitlab_exit_code"; fi"#;
 
 /// A word that the shell takes literally, whatever it holds; a NUL, which no shell can hold, is dropped.
 pub(super) fn quote(word: &str) -> String {

@@ -27,16 +27,14 @@ fn text_of<'a>(text: &str, lookup: &dyn Fn(&str) -> Option<&'a str>) -> Result<S
         let after = &rest[at + 1..];
         rest = match rest.as_bytes()[at] {
             b'`' => return Err("commands are not run here"),
-            b'\\' => match after.strip_prefix(['$', '`']) {
-                Some(left) => {
-                    out.push_str(&after[..1]);
-                    left
-                }
-                None => {
-                    out.push('\\');
-                    after
-                }
-            },
+            b'\\' if after.starts_with(['$', '`']) => {
+                out.push_str(&after[..1]);
+                &after[1..]
+            }
+            b'\\' => {
+                out.push('\\');
+                after
+            }
             _ => parameter(after, lookup, &mut out)?,
         };
     }

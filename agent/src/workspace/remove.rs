@@ -20,11 +20,6 @@ impl Workspace {
             Err(error) => Err(explain("remove", path, error)),
         }
     }
-
-    /// Removes all that the directory holds, and keeps the directory.
-    pub fn clear(&self) -> io::Result<()> {
-        self.names(Path::new(""))?.iter().try_for_each(|name| self.remove(Path::new(name)))
-    }
 }
 
 /// A directory being emptied: itself, its name in the one before, and what it still holds.

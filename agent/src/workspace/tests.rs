@@ -169,13 +169,6 @@ fn a_tree_is_removed_without_following_its_symlinks() {
 }
 
 #[test]
-fn clearing_keeps_the_directory() {
-    let bench = Bench::new();
-    bench.inside.clear().unwrap();
-    assert_eq!(fs::read_dir(bench.at("in")).unwrap().count(), 0);
-}
-
-#[test]
 fn a_walk_visits_parents_first_in_order_and_follows_nothing() {
     let bench = Bench::new();
     bench.link("../out", "dir/link");

@@ -288,6 +288,8 @@ fn none_leaves_what_is_there_and_empty_leaves_nothing() {
     for shell in SHELLS {
         let mut project = Project::new(json!([]));
         project.set("GIT_STRATEGY", "none");
+        project.bench.fixture.job.hooks =
+            vec![Hook { name: "pre_get_sources_script".to_owned(), script: vec!["exit 1".to_owned()] }];
         fs::write(project.bench.project().join("kept"), "kept").unwrap();
         let shown = project.get(shell).success();
         assert!(shown.contains("Skipping Git repository setup"), "{shown}");

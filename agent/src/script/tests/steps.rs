@@ -117,6 +117,16 @@ fn a_failure_inside_a_command_of_several_lines_ends_the_step() {
 }
 
 #[test]
+fn every_exit_code_can_be_checked() {
+    for (flag, code) in [("false", 0), ("true", 1)] {
+        let variables = json!([{"key": "FF_ENABLE_BASH_EXIT_CODE_CHECK", "value": flag}]);
+        each(&variables, &["false && true", "echo after"], |ran, shell| {
+            assert_eq!((ran.code, ran.text().contains("\nafter\n")), (Some(code), code == 0), "{shell}");
+        });
+    }
+}
+
+#[test]
 fn a_missing_command_is_127_and_a_syntax_error_fails() {
     each(&json!([]), &["no-such-command-here"], |ran, shell| assert_eq!(ran.code, Some(127), "{shell}"));
     each(&json!([]), &["echo 'open"], |ran, shell| assert!(ran.code.is_some_and(|code| code > 0), "{shell}"));
