@@ -13,4 +13,4 @@ def report(path):
 
 
 if __name__ == "__main__":
-    json.dump(report(sys.argv[1]), sys.stdout)
+    print(json.dumps(report(sys.argv[1])))

@@ -30,7 +30,7 @@ pub fn project() -> &'static Path {
 ///
 /// Dropping the future at any point ends every process and removes every container.
 pub async fn run() -> Result<()> {
-    let screen = Screen::new();
+    let mut screen = Screen::new();
     screen.title("Starting a GitLab (fake, but strict), a runner and a cache on this machine");
     let deployment = Deployment::start(setup()?).await?;
     screen.note(&format!("GitLab listens on {} – open it to see jobs, logs and artifacts", deployment.gitlab.url()));
@@ -38,16 +38,21 @@ pub async fn run() -> Result<()> {
     let ci = std::fs::read_to_string(project().join(".gitlab-ci.yml")).context("read the demo's .gitlab-ci.yml")?;
     let pipeline = pipeline::parse(&ci)?;
     screen.title("Pipeline 1: cold, nothing is cached");
-    let cold = run_once(&deployment, &pipeline, &screen).await?;
+    let cold = run_once(&deployment, &pipeline, &mut screen).await?;
     screen.title("Pipeline 2: warm, on new executors");
-    let warm = run_once(&deployment, &pipeline, &screen).await?;
+    let warm = run_once(&deployment, &pipeline, &mut screen).await?;
     screen.title("Seconds per job");
     screen.text(&table::render(&cold, &warm));
-    deployment.gitlab.assert_clean();
+    let broken = deployment.gitlab.violations();
+    ensure!(broken.is_empty(), "rules of GitLab's protocol were broken: {broken:?}");
     Ok(())
 }
 
-async fn run_once(deployment: &Deployment, pipeline: &pipeline::Pipeline, screen: &Screen) -> Result<Vec<JobReport>> {
+async fn run_once(
+    deployment: &Deployment,
+    pipeline: &pipeline::Pipeline,
+    screen: &mut Screen,
+) -> Result<Vec<JobReport>> {
     let reports = pipeline::run(&deployment.gitlab, "demo/shop", pipeline, |event| screen.show(&event)).await?;
     for report in &reports {
         let state = report.finished.state;

@@ -1,49 +1,67 @@
 //! What the demo shows.
 
+use crate::gitlab::JobId;
+use crate::gitlab::display::{Terminal, plain};
 use crate::gitlab::pipeline::Event;
+use std::collections::HashMap;
 use std::io::{IsTerminal, Write};
 
 /// Standard output; with colours only on a terminal.
 #[derive(Debug)]
 pub(super) struct Screen {
     colours: bool,
+    logs: HashMap<JobId, Terminal>,
 }
 
 impl Screen {
     pub(super) fn new() -> Self {
-        Self { colours: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self { colours, logs: HashMap::new() }
     }
 
     pub(super) fn title(&self, text: &str) {
-        if self.colours {
-            self.text(&format!("\n\x1b[1;35m▌ {text}\x1b[0m"));
-        } else {
-            self.text(&format!("\n== {text}"));
-        }
+        self.text(&format!("\n{}", self.coloured("1;35", &format!("▌ {text}"))));
     }
 
     pub(super) fn note(&self, text: &str) {
-        self.text(&format!("   {text}"));
+        self.text(&format!("  {text}"));
     }
 
     pub(super) fn text(&self, text: &str) {
-        self.write(format!("{text}\n").as_bytes());
+        let mut out = std::io::stdout().lock();
+        // A closed pipe is the reader's wish not to see more.
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }
 
-    /// Shows an event as GitLab's job page would.
-    pub(super) fn show(&self, event: &Event) {
+    /// Shows an event as GitLab's job page would, whole lines with the job's name before them.
+    pub(super) fn show(&mut self, event: &Event) {
         match event {
-            Event::Queued { name, .. } => self.title(&format!("job {name}")),
-            Event::Log { bytes, .. } => self.write(bytes),
-            Event::Finished { name, report, .. } => {
-                self.note(&format!("{name}: {}", report.finished.state));
+            Event::Queued { job, name } => {
+                self.logs.insert(*job, Terminal::default());
+                self.job_line(name, "queued");
+            }
+            Event::Log { job, name, bytes } => {
+                let lines = self.logs.get_mut(job).map(|log| log.push(bytes)).unwrap_or_default();
+                lines.iter().for_each(|line| self.job_line(name, line));
+            }
+            Event::Finished { job, name, report } => {
+                let last = self.logs.remove(job).and_then(|mut log| log.finish());
+                last.iter().for_each(|line| self.job_line(name, line));
+                self.job_line(name, &format!("ended: {}", report.finished.state));
             }
         }
     }
 
-    fn write(&self, bytes: &[u8]) {
-        let mut out = std::io::stdout().lock();
-        // A closed pipe is the reader's wish not to see more.
-        let _ = out.write_all(bytes).and_then(|()| out.flush());
+    fn job_line(&self, job: &str, line: &str) {
+        let before = self.coloured("2", &format!("{job:>8} │"));
+        if self.colours {
+            self.text(&format!("{before} {line}"));
+        } else {
+            self.text(&format!("{before} {}", plain(line).trim_end()));
+        }
+    }
+
+    fn coloured(&self, colour: &str, text: &str) -> String {
+        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
     }
 }
