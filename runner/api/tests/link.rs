@@ -18,11 +18,14 @@ use warmstart_api::{Heartbeat, Holding, Register, Release, Released};
 const SOON: Duration = Duration::from_secs(20);
 const HOLDING: Holding = Holding { job: 7, generation: 2 };
 
+/// Path, session and body of a request.
+type Request = (String, Option<String>, String);
+
 /// Answers given in order, the last one for ever; requests as they came.
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<(u16, &'static str)>>>,
-    requests: Arc<Mutex<Vec<(String, Option<String>, String)>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
 struct Server {
@@ -49,7 +52,7 @@ impl Server {
         Link::new(&format!("https://{}", self.address), &self.fingerprint).expect("a link")
     }
 
-    fn requests(&self) -> Vec<(String, Option<String>, String)> {
+    fn requests(&self) -> Vec<Request> {
         self.script.requests.lock().expect("no panic").clone()
     }
 }
