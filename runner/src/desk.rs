@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::journal::{self, Journal};
-use crate::ownership::{self, Effect, Event, Job, Reply, State};
+use crate::ownership::{self, Effect, Event, Job, Phase, Reply, State};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -200,9 +200,22 @@ fn tell_job(before: Option<&Job>, job: &Job) {
     let Some(before) = before.filter(|before| before.phase.name() != phase) else { return };
     let executor = job.holder().or_else(|| before.holder()).map(|by| by.executor.as_str());
     let (id, project, generation) = (job.id, job.scope.project, job.generation);
-    if let ownership::Phase::Ending(end) = &job.phase {
-        tracing::warn!(job = id, project, generation, executor, reason = ?end.reason, "job is ending: {}", end.text);
-    } else {
-        tracing::info!(job = id, project, generation, executor, "job is {phase}");
+    match (&before.phase, &job.phase) {
+        (_, Phase::Ending(end)) => {
+            tracing::warn!(job = id, project, generation, executor, reason = ?end.reason, "job is ending: {}", end.text);
+        }
+        (Phase::Held { .. }, Phase::Waiting { .. }) => {
+            tracing::warn!(job = id, project, generation, executor, "job is waiting again: its executor is lost");
+        }
+        (Phase::Offered { .. }, Phase::Waiting { .. }) => {
+            tracing::warn!(
+                job = id,
+                project,
+                generation,
+                executor,
+                "job is waiting again: its executor did not take it"
+            );
+        }
+        _ => tracing::info!(job = id, project, generation, executor, "job is {phase}"),
     }
 }

@@ -96,26 +96,21 @@ impl<C: Cloud> Fleet<C> {
             let seed = Seed { id: self.cloud.new_id(), token: Secret::new(random_hex()) };
             self.desk.ask(Event::Launching(seed.id.clone(), hash(&seed.token))).await?;
             match self.cloud.launch(&seed).await {
-                Ok(()) => {
-                    tracing::info!(executor = seed.id, "executor is starting");
-                    self.obstacle(None).await?;
-                }
+                Ok(()) => tracing::info!(executor = seed.id, "executor is starting"),
                 Err(error) => {
                     tracing::error!(executor = seed.id, "cannot start an executor: {error}; trying again");
                     self.paused = self.clock.now() + PAUSE;
                     self.desk.ask(Event::Removed(seed.id)).await?;
-                    return self.obstacle(Some(error.to_string())).await;
+                    return self.obstacle(error.to_string()).await;
                 }
             }
         }
         Ok(())
     }
 
-    /// Tells waiting jobs why they wait, when that changes.
-    async fn obstacle(&self, obstacle: Option<String>) -> anyhow::Result<()> {
-        if self.desk.state().obstacle != obstacle {
-            self.desk.ask(Event::Obstacle(obstacle)).await?;
-        }
+    /// Tells waiting jobs why they wait.
+    async fn obstacle(&self, obstacle: String) -> anyhow::Result<()> {
+        self.desk.ask(Event::Obstacle(obstacle)).await?;
         Ok(())
     }
 
@@ -127,7 +122,7 @@ impl<C: Cloud> Fleet<C> {
         if why == Why::HungInBoot {
             let tail = self.cloud.log_tail(id).await;
             tracing::error!(executor = id, "executor hung in boot; the end of its log: {tail}");
-            self.obstacle(Some(format!("executor {id} did not come up: {}", last_line(&tail)))).await?;
+            self.obstacle(format!("executor {id} did not come up: {}", last_line(&tail))).await?;
         }
         locked(&self.ending).insert(id.to_owned(), None);
         let (cloud, desk, clock, ending) = (self.cloud.clone(), self.desk.clone(), self.clock, self.ending.clone());

@@ -183,3 +183,89 @@ fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> {
     let unreadable = |error: serde_json::Error| Error::Record { key: key.to_owned(), reason: error.to_string() };
     serde_json::from_slice::<Versioned<T>>(bytes).map(|versioned| versioned.record).map_err(unreadable)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Time;
+    use std::path::Path;
+    use tempfile::TempDir;
+
+    async fn journal() -> (TempDir, Journal) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let journal = open_at(directory.path()).await;
+        (directory, journal)
+    }
+
+    async fn open_at(directory: &Path) -> Journal {
+        Journal::open(&format!("file://{}/state", directory.display())).await.expect("a journal")
+    }
+
+    /// A record as an early version might have written it, with a field of a later one.
+    fn record(token: &str) -> String {
+        format!(
+            r#"{{"version": 1, "record": {{"id": 7, "entry": "test", "url": "https://gitlab.test", "token": "{token}",
+            "acquired": 1000, "waiting": 1000, "timeout": {{"secs": 60, "nanos": 0}}, "generation": 1, "log": "live",
+            "payload": {{"id":7, "exact":  [1.50]}}, "phase": {{"waiting": {{}}}}, "of_a_later_version": true}}}}"#
+        )
+    }
+
+    fn job(token: &str) -> Job {
+        decode("jobs/7", record(token).as_bytes()).expect("readable")
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_read_by_the_next_runner_to_the_byte_of_the_payload() {
+        let (directory, journal) = journal().await;
+        journal.create(&job("t")).await.expect("written");
+        journal
+            .write_executor("local-1", &Executor::new("hash".to_owned(), Time::from_secs(5)))
+            .await
+            .expect("written");
+        let (jobs, executors) = open_at(directory.path()).await.load().await.expect("readable");
+        assert_eq!(jobs[0].payload.as_ref().expect("a payload").get(), r#"{"id":7, "exact":  [1.50]}"#);
+        assert_eq!((jobs.len(), executors["local-1"].token_sha256.as_str()), (1, "hash"));
+        journal.remove(7).await.expect("deleted");
+        journal.remove_executor("local-1").await.expect("deleted");
+        let (jobs, executors) = journal.load().await.expect("readable");
+        assert!(jobs.is_empty() && executors.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_job_is_created_again_after_a_lost_answer_but_never_over_another() {
+        let (_directory, journal) = journal().await;
+        for _ in 0..2 {
+            journal.create(&job("t")).await.expect("written");
+        }
+        assert!(matches!(journal.create(&job("other")).await, Err(Error::Taken { .. })));
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_record_does_not_stop_the_others() {
+        let (directory, journal) = journal().await;
+        journal.create(&job("t")).await.expect("written");
+        std::fs::write(directory.path().join("state/jobs/8"), "{").expect("written");
+        assert_eq!(journal.load().await.expect("readable").0.len(), 1);
+        assert!(directory.path().join("state/jobs/8").exists(), "it is left for people");
+    }
+
+    #[tokio::test]
+    async fn the_identity_is_made_once() {
+        let (directory, journal) = journal().await;
+        let first = journal.identity().await.expect("an identity");
+        let second = open_at(directory.path()).await.identity().await.expect("an identity");
+        assert_eq!((&first.system_id, &first.certificate), (&second.system_id, &second.certificate));
+        assert!(warmstart_gitlab::token::is_system_id(&first.system_id));
+        assert!(!format!("{first:?}").contains("PRIVATE KEY"));
+    }
+
+    #[test]
+    fn a_directory_is_one_runners_at_a_time() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let lock = Lock::take(directory.path()).expect("free");
+        let message = Lock::take(directory.path()).expect_err("taken").to_string();
+        assert!(message.contains("another warmstart-runner uses it"), "{message}");
+        drop(lock);
+        Lock::take(directory.path()).expect("free again");
+    }
+}

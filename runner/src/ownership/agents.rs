@@ -36,6 +36,7 @@ impl Turn {
         let Some(executor) = self.state.executors.get_mut(&holder.executor) else { return };
         executor.former.extend(executor.run.replace(holder.run.clone()));
         executor.idle = now;
+        self.state.obstacle = None;
         self.effects.push(Effect::WriteExecutor(holder.executor.clone()));
     }
 

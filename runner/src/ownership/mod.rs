@@ -87,7 +87,7 @@ pub struct State {
     pub heard: Time,
     /// Since when so many leases have lapsed at once that the fault must be ours.
     pub storm: Option<Time>,
-    /// Why the fleet cannot get another executor just now, for the log of jobs that wait in vain.
+    /// Why the fleet could not get an executor lately, for the log of jobs that wait in vain; until one is there.
     pub obstacle: Option<String>,
 }
 
@@ -144,8 +144,8 @@ pub enum Event {
     Retire(String),
     /// The executor and everything on it is gone.
     Removed(String),
-    /// Why there are no more executors, or that there may be again.
-    Obstacle(Option<String>),
+    /// Why an executor could not be had.
+    Obstacle(String),
     /// Time has passed.
     Tick,
 }

@@ -219,6 +219,7 @@ fn ownership_moves_with_the_write_of_the_ack_and_the_executor_counts_as_used_bef
     let holding = desk.offer(7, "a");
     let effects = desk.does(Event::Ack(agent("a"), holding));
     assert_eq!(effects, [Effect::WriteExecutor("a".to_owned()), Effect::Write(7), Effect::Reply(Reply::Done)]);
+    assert_eq!(desk.state.jobs[&7].log, Log::Server { section: None }, "the log is the agent's from now on");
 }
 
 #[test]
@@ -358,7 +359,7 @@ fn more_than_three_leases_that_lapse_together_are_a_storm_and_three_are_not() {
 fn a_job_without_an_executor_fails_after_the_acquire_timeout_and_says_why() {
     let mut desk = Desk::new();
     desk.acquire(7);
-    desk.does(Event::Obstacle(Some("no agent program".to_owned())));
+    desk.does(Event::Obstacle("no agent program".to_owned()));
     desk.pass(Duration::from_secs(895), &[]);
     assert_eq!(desk.phase(7), "waiting");
     let effects = desk.pass(Duration::from_secs(5), &[]);

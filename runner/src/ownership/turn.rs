@@ -53,7 +53,7 @@ impl Turn {
             Event::Lost(executor) => self.lose_all(&executor, "it does not run any more"),
             Event::Retire(executor) => self.retire(executor),
             Event::Removed(executor) => self.removed(executor),
-            Event::Obstacle(obstacle) => self.state.obstacle = obstacle,
+            Event::Obstacle(obstacle) => self.state.obstacle = Some(obstacle),
             Event::Tick => self.tick(),
         }
     }

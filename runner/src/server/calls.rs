@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use warmstart_api::{Heartbeat, Holding, Register, Registered, Release, VERSION};
+use warmstart_api::{Heartbeat, Holding, Register, Registered, Release, Released, VERSION};
 
 /// The longest id that an agent may give itself.
 const ID: usize = 200;
@@ -122,6 +122,13 @@ pub(super) async fn heartbeat(State(server): Shared, Caller(holder): Caller, Jso
 }
 
 pub(super) async fn release(State(server): Shared, Caller(holder): Caller, Json(call): Json<Release>) -> Response {
+    let (job, executor) = (call.holding.job, &holder.executor);
+    match &call.outcome {
+        Released::Finished { state, reason } => {
+            tracing::info!(job, executor, reason, "agent has ended the job: {state}")
+        }
+        Released::GivenUp { reason } => tracing::warn!(job, executor, "agent has given the job up: {reason}"),
+    }
     answer(&server, Event::Release(holder, call.holding, call.outcome)).await
 }
 

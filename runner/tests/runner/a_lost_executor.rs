@@ -85,6 +85,7 @@ async fn one_that_hangs_in_boot_is_replaced_and_its_log_is_quoted() -> Result<()
     let job = bench.gitlab.add_job(JobSpec::script(["true"]));
     bench.wait_log("executor hung in boot").await;
     bench.wait_log("the stand-in is up").await;
+    bench.gitlab.wait_log_contains(job, "did not come up: the stand-in is up").await;
     bench.configure("boot_timeout = \"5m\"")?;
     let mut bench = bench;
     bench.kill_runner().await?;
