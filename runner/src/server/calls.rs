@@ -125,7 +125,7 @@ pub(super) async fn release(State(server): Shared, Caller(holder): Caller, Json(
     let (job, executor) = (call.holding.job, &holder.executor);
     match &call.outcome {
         Released::Finished { state, reason } => {
-            tracing::info!(job, executor, reason, "agent has ended the job: {state}")
+            tracing::info!(job, executor, reason, "agent has ended the job: {state}");
         }
         Released::GivenUp { reason } => tracing::warn!(job, executor, "agent has given the job up: {reason}"),
     }
