@@ -167,7 +167,11 @@ async fn serve(stream: TcpStream, inner: Arc<Inner>) -> Result<()> {
             PrivateKeyDer::from_pem_slice(key.as_bytes())?,
         )?;
     let stream = TlsAcceptor::from(Arc::new(tls)).accept(stream).await?;
-    let service = hyper::service::service_fn(move |request| handle(request, Arc::clone(&inner)));
+    // A task of its own: an agent that is killed while it waits must not take its call back from the runner.
+    let service = hyper::service::service_fn(move |request| {
+        let call = tokio::spawn(handle(request, Arc::clone(&inner)));
+        async move { call.await? }
+    });
     hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?;
     Ok(())
 }

@@ -39,6 +39,8 @@ pub struct Timing {
     pub final_rounds: usize,
     /// How long 202 (GitLab still persists the log) is waited for (15 min; GitLab itself gives up after 5).
     pub persist: Duration,
+    /// How long artifacts are tried again while GitLab is away, whatever the number of tries (5 min).
+    pub away: Duration,
     /// First wait between two tries of an upload (1 s); doubles.
     pub upload_min: Duration,
     /// Longest wait between two tries of an upload (5 s).
@@ -67,6 +69,7 @@ impl Default for Timing {
             final_max: minutes(60),
             final_rounds: 10,
             persist: minutes(15),
+            away: minutes(5),
             upload_min: Duration::from_secs(1),
             upload_max: Duration::from_secs(5),
             download_pause: Duration::from_secs(1),

@@ -4,10 +4,11 @@ mod support;
 
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use support::{Reply, Seen, Site, answer, json as reply};
 use tokio::io::AsyncReadExt;
 use warmstart_gitlab::artifacts::{Upload, download, upload};
-use warmstart_gitlab::client::JobClient;
+use warmstart_gitlab::client::{Client, JobClient, Options};
 use warmstart_gitlab::{Error, Timing};
 
 const CONTENT: &[u8] = b"not really a zip";
@@ -96,6 +97,20 @@ async fn each_failure_is_tried_as_often_as_gitlab_does() {
 }
 
 #[tokio::test]
+async fn artifacts_outlast_a_gitlab_that_is_away_for_longer_than_the_tries() {
+    for failure in [Reply::Cut, answer(500)] {
+        let mut left = 40;
+        let site = Site::start(move |_| {
+            left -= 1;
+            if left > 0 { failure.clone() } else { answer(201) }
+        });
+        let timing = Timing { away: Duration::from_mins(1), ..support::quick() };
+        let client = Client::new(&site.url(), &Options { timing, ..Options::default() }).expect("a client");
+        send(&client.job(1001, &"glcbt-test".into())).await.expect("uploaded");
+    }
+}
+
+#[tokio::test]
 async fn an_object_store_that_recovers_gets_the_archive() {
     let mut left = 25;
     let site = Site::start(move |_| {
@@ -141,9 +156,8 @@ async fn an_archive_that_cannot_be_made_is_no_reason_to_try_again() {
 #[tokio::test]
 async fn a_gitlab_that_is_away_for_a_while_gets_the_archive() {
     let mut site = Site::start(|_| answer(201));
-    let timing = Timing { upload_min: std::time::Duration::from_secs(1), ..support::quick() };
-    let options = warmstart_gitlab::client::Options { timing, ..Default::default() };
-    let client = warmstart_gitlab::client::Client::new(&site.url(), &options).expect("a client");
+    let timing = Timing { upload_min: Duration::from_secs(1), ..support::quick() };
+    let client = Client::new(&site.url(), &Options { timing, ..Options::default() }).expect("a client");
     site.go_away();
     let job = client.job(1001, &"glcbt-test".into());
     let tried = tokio::sync::Notify::new();

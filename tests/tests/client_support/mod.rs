@@ -21,6 +21,7 @@ pub fn timing() -> Timing {
         trace_interval: ms(300),
         final_min: ms(500),
         final_max: ms(1000),
+        away: ms(0),
         upload_min: ms(300),
         upload_max: ms(500),
         download_pause: ms(10),

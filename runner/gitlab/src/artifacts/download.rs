@@ -1,6 +1,7 @@
 //! Download of artifacts (protocol §1.11).
 
 use crate::Error;
+use crate::artifacts::Tries;
 use crate::client::JobClient;
 use crate::client::transport::{Call, Transport, is_redirect};
 use reqwest::{Method, RequestBuilder, Response};
@@ -16,17 +17,17 @@ const HOPS: usize = 10;
 /// Downloads the artifacts of the job that `dependency` names (its id and its token) into `file` and rewinds it;
 /// gives the number of bytes. `direct` is `FF_USE_DIRECT_DOWNLOAD`: GitLab may answer with the object store's URL.
 ///
-/// Fails with status 401 or 403 (denied) or 404 (there are none) at once, otherwise after three tries.
+/// Fails with status 401 or 403 (denied) or 404 (there are none) at once, otherwise after three tries; while GitLab does
+/// not answer, or answers 5xx, it is tried on for [`crate::Timing::away`].
 pub async fn download(dependency: &JobClient, file: &mut File, direct: bool) -> Result<u64, Error> {
     let transport = &dependency.client.transport;
-    let mut tries = 0;
+    let mut tries = Tries::new(transport.timing().away);
     loop {
-        tries += 1;
-        let error = match attempt(dependency, file, direct && tries == 1).await {
+        let error = match attempt(dependency, file, direct && tries.made() == 0).await {
             Ok(bytes) => return Ok(bytes),
             Err(error) => error,
         };
-        if tries == TRIES || is_final(&error) {
+        if !tries.go_on(&error, if is_final(&error) { 1 } else { TRIES }) {
             return Err(error);
         }
         let pause = transport.timing().download_pause;

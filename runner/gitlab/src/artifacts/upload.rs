@@ -1,5 +1,6 @@
 //! Upload of artifacts (protocol §1.10).
 
+use crate::artifacts::Tries;
 use crate::client::JobClient;
 use crate::client::transport::{Call, Transport};
 use crate::{Error, Timing};
@@ -25,7 +26,8 @@ pub struct Upload {
 /// Uploads an archive; `body` makes it anew for each try, and is streamed.
 ///
 /// Fails with the last try's error: 403 and 413 at once, 503 after six tries, others after three; what `body` fails
-/// with at once.
+/// with at once. While GitLab does not answer, or answers 5xx, it is tried on for [`Timing::away`]: GitLab Runner would
+/// fail a job whose script succeeded because GitLab was restarted.
 pub async fn upload<F, Fut, R>(job: &JobClient, upload: &Upload, body: F) -> Result<(), Error>
 where
     F: Fn() -> Fut + Sync,
@@ -34,9 +36,8 @@ where
 {
     let mut transport = job.client.transport.clone();
     let mut pauses = pauses(job.client.transport.timing());
-    let mut tries = 0;
+    let mut tries = Tries::new(job.client.transport.timing().away);
     loop {
-        tries += 1;
         let call = call(&transport, job, upload);
         let response = send(&transport, &call, job, upload, &body).await;
         let error = match response {
@@ -47,7 +48,7 @@ where
             }
             Err(error) => error,
         };
-        let pause = pauses.next().filter(|_| tries < tries_after(&error));
+        let pause = pauses.next().filter(|_| tries.go_on(&error, tries_after(&error)));
         let Some(pause) = pause else { return Err(error) };
         tracing::warn!(job = job.id(), ?pause, "{error}; trying again");
         tokio::time::sleep(pause).await;

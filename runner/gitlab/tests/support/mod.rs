@@ -201,6 +201,7 @@ pub fn quick() -> Timing {
         trace_interval: ms(10),
         final_min: ms(1),
         final_max: ms(50),
+        away: ms(0),
         upload_min: ms(1),
         upload_max: ms(5),
         download_pause: ms(1),
