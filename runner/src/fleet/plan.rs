@@ -15,6 +15,9 @@ pub struct Policy {
     pub boot_timeout: Duration,
     /// How old an executor may become; a busy one finishes its job first.
     pub max_age: Duration,
+    /// How long an executor that gets no more jobs may take to end by itself: killing it at once would cut off the
+    /// answer to its last call.
+    pub farewell: Duration,
     /// How long an idle executor may be silent.
     pub silence: Duration,
     /// How long a launch that is not listed counts as capacity.
@@ -28,6 +31,7 @@ impl Default for Policy {
             idle_time: Duration::from_mins(10),
             boot_timeout: Duration::from_mins(5),
             max_age: Duration::from_hours(24),
+            farewell: Duration::from_secs(10),
             silence: Duration::from_mins(5),
             intent: Duration::from_mins(5),
         }
@@ -111,7 +115,9 @@ fn subject(action: &Action) -> Option<&str> {
 /// The idle executors that no waiting job can use, longest idle first, as many as there are jobs without room.
 fn evict(view: &View, count: usize, touched: &dyn Fn(&str) -> bool) -> Vec<Action> {
     let idle = |seen: &Seen| match seen.standing {
-        Standing::Idle { since, claimed: false, .. } if !touched(&seen.id) => Some((since, seen.id.clone())),
+        Standing::Idle { since, claimed: false, .. } if !seen.spent && !touched(&seen.id) => {
+            Some((since, seen.id.clone()))
+        }
         _ => None,
     };
     let mut idle: Vec<_> = view.executors.iter().filter_map(idle).collect();
@@ -127,6 +133,7 @@ fn judge(seen: &Seen, view: &View, policy: &Policy, now: Time) -> Option<Action>
         Standing::Busy | Standing::Intent => None,
         Standing::Orphan => terminate(Why::Orphan),
         Standing::Exited => terminate(Why::Exited),
+        Standing::Idle { since, .. } if seen.spent && now.since(since) < policy.farewell => None,
         _ if seen.spent => terminate(Why::Spent),
         Standing::Booting if age >= policy.boot_timeout => terminate(Why::HungInBoot),
         Standing::Idle { .. } if age >= policy.max_age => terminate(Why::Old),

@@ -142,17 +142,22 @@ impl Turn {
         if !self.state.jobs.contains_key(&holding.job) {
             return self.reply(Reply::Done);
         }
-        let now = self.now;
         let Some(job) = self.held(holder, holding) else { return self.reply(Reply::Stale) };
         match (outcome, &job.phase) {
             (Released::Finished { .. }, Phase::Offered { .. }) => return self.reply(Reply::Stale),
             (Released::Finished { .. }, _) => self.remove(holding.job),
             (Released::GivenUp { reason }, _) => self.lose(holding.job, &format!("given up: {reason}")),
         }
+        self.rest(holder);
+        self.reply(Reply::Done);
+    }
+
+    /// From now on the executor has nothing to do.
+    fn rest(&mut self, holder: &Holder) {
+        let now = self.now;
         if let Some(executor) = self.state.executors.get_mut(&holder.executor) {
             executor.idle = now;
         }
-        self.reply(Reply::Done);
     }
 
     /// An agent may leave when it has nothing and nothing waits that it could take.
@@ -167,6 +172,7 @@ impl Turn {
             return self.reply(Reply::Stale);
         }
         self.doom(&holder.executor);
+        self.rest(holder);
         self.reply(Reply::Done);
     }
 
