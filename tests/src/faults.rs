@@ -40,6 +40,10 @@ pub struct Gate {
 
 impl Gate {
     /// Waits until the call has come to the fault.
+    ///
+    /// # Panics
+    ///
+    /// When the proxy ended before.
     pub async fn reached(&mut self) {
         self.reached.wait_for(|reached| *reached).await.expect("the proxy lives as long as the test");
     }
@@ -110,6 +114,7 @@ impl Proxy {
     }
 
     /// Scripts a fault for the next call of that name that no earlier fault takes.
+    #[must_use]
     pub fn once(&self, call: &str, fault: Fault) -> Gate {
         let (reached, seen) = watch::channel(false);
         let (release, released) = oneshot::channel();

@@ -152,8 +152,8 @@ impl Link {
             .retry(pauses)
             .when(|failure| matches!(failure, Failure::Passing(_)))
             .notify(|failure, pause| {
-                tracing::debug!(call, ?pause, "runner did not answer: {failure:?}");
                 if let Failure::Passing(reason) = failure {
+                    tracing::warn!(call, ?pause, "no answer from the runner, trying again: {reason}");
                     last.lock().unwrap_or_else(PoisonError::into_inner).clone_from(reason);
                 }
             });

@@ -1,7 +1,7 @@
 //! The fleet: how many executors there are, and which of them end.
 //!
 //! [`View::of`] puts together what the cloud lists and what the ownership machine knows, [`plan`] decides, and
-//! [`apply`] does it.
+//! `apply` does it.
 
 mod apply;
 mod plan;

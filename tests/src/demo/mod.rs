@@ -33,7 +33,7 @@ pub async fn run() -> Result<()> {
     let mut screen = Screen::new();
     screen.title("Starting a GitLab (fake, but strict), a runner and a cache on this machine");
     let deployment = Deployment::start(setup()?).await?;
-    screen.note(&format!("GitLab listens on {} – open it to see jobs, logs and artifacts", deployment.gitlab.url()));
+    Screen::note(&format!("GitLab listens on {} – open it to see jobs, logs and artifacts", deployment.gitlab.url()));
     deployment.gitlab.repo("demo/shop").commit_directory(project(), "Add up what the shop has in stock");
     let ci = std::fs::read_to_string(project().join(".gitlab-ci.yml")).context("read the demo's .gitlab-ci.yml")?;
     let pipeline = pipeline::parse(&ci)?;
@@ -42,7 +42,7 @@ pub async fn run() -> Result<()> {
     screen.title("Pipeline 2: warm, on new executors");
     let warm = run_once(&deployment, &pipeline, &mut screen).await?;
     screen.title("Seconds per job");
-    screen.text(&table::render(&cold, &warm));
+    Screen::text(&table::render(&cold, &warm));
     let broken = deployment.gitlab.violations();
     ensure!(broken.is_empty(), "rules of GitLab's protocol were broken: {broken:?}");
     Ok(())

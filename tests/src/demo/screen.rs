@@ -20,14 +20,14 @@ impl Screen {
     }
 
     pub(super) fn title(&self, text: &str) {
-        self.text(&format!("\n{}", self.coloured("1;35", &format!("▌ {text}"))));
+        Self::text(&format!("\n{}", self.coloured("1;35", &format!("▌ {text}"))));
     }
 
-    pub(super) fn note(&self, text: &str) {
-        self.text(&format!("  {text}"));
+    pub(super) fn note(text: &str) {
+        Self::text(&format!("  {text}"));
     }
 
-    pub(super) fn text(&self, text: &str) {
+    pub(super) fn text(text: &str) {
         let mut out = std::io::stdout().lock();
         // A closed pipe is the reader's wish not to see more.
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
@@ -42,11 +42,15 @@ impl Screen {
             }
             Event::Log { job, name, bytes } => {
                 let lines = self.logs.get_mut(job).map(|log| log.push(bytes)).unwrap_or_default();
-                lines.iter().for_each(|line| self.job_line(name, line));
+                for line in &lines {
+                    self.job_line(name, line);
+                }
             }
             Event::Finished { job, name, report } => {
                 let last = self.logs.remove(job).and_then(|mut log| log.finish());
-                last.iter().for_each(|line| self.job_line(name, line));
+                if let Some(line) = last {
+                    self.job_line(name, &line);
+                }
                 self.job_line(name, &format!("ended: {}", report.finished.state));
             }
         }
@@ -55,9 +59,9 @@ impl Screen {
     fn job_line(&self, job: &str, line: &str) {
         let before = self.coloured("2", &format!("{job:>8} │"));
         if self.colours {
-            self.text(&format!("{before} {line}"));
+            Self::text(&format!("{before} {line}"));
         } else {
-            self.text(&format!("{before} {}", plain(line).trim_end()));
+            Self::text(&format!("{before} {}", plain(line).trim_end()));
         }
     }
 

@@ -5,7 +5,11 @@ use std::time::{Duration, Instant};
 /// How long a condition may take on a slow, busy machine before the test has failed.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Waits until `condition` gives a value; panics with `what` when patience ends.
+/// Waits until `condition` gives a value.
+///
+/// # Panics
+///
+/// With `what`, when patience ends.
 pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {

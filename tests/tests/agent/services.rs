@@ -22,7 +22,9 @@ async fn a_service_is_reached_by_its_given_and_its_derived_names() {
     let lines = names.map(|name| format!("wget -q -O /dev/null http://{name}/passwd && echo {name} answers"));
     let finished = lone.run(JobSpec::script(lines).service_with(web("web, two"))).await;
     ended(&finished, JobState::Success);
-    names.iter().for_each(|name| says(&finished, &format!("{name} answers\n")));
+    for name in names {
+        says(&finished, &format!("{name} answers\n"));
+    }
     assert!(!finished.text().contains("probably didn't start properly"));
 }
 

@@ -81,8 +81,8 @@ async fn two_agents_do_not_share_a_directory() {
     let job = lone.gitlab.add_job(JobSpec::script(["echo the script runs", "while [ ! -e go ]; do sleep 0.1; done"]));
     let agent = lone.agent();
     lone.gitlab.wait_log_contains(job, "the script runs\n").await;
-    let line = refused(&lone, |_| {}).await;
-    assert!(line.contains("another agent uses it"), "{line}");
+    let refusal = refused(&lone, |_| {}).await;
+    assert!(refusal.contains("another agent uses it"), "{refusal}");
     lone.gitlab.cancel(job);
     lone.gitlab.wait_finished(job).await;
     lone.ends_clean(agent, job).await;

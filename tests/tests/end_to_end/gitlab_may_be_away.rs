@@ -10,8 +10,8 @@ use warmstart_tests::harness::{Deployment, Setup};
 const AWAY: Duration = Duration::from_mins(1);
 
 /// What the script prints between two marks: enough for several patches, with a secret in it.
-fn printed() -> String {
-    (1..=40_000).map(|n| format!("line {n} of the job, with [MASKED] in it\n")).collect()
+fn printed() -> Vec<String> {
+    (1..=40_000).map(|n| format!("line {n} of the job, with [MASKED] in it")).collect()
 }
 
 fn job() -> JobSpec {
@@ -30,11 +30,8 @@ fn job() -> JobSpec {
 
 fn assert_nothing_is_lost(finished: &Finished) {
     let log = finished.text();
-    let lines: String = log
-        .lines()
-        .filter(|line| line.starts_with("line ") && line.contains(" of the job"))
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let of_job = |line: &&str| line.starts_with("line ") && line.contains(" of the job");
+    let lines: Vec<_> = log.lines().filter(of_job).collect();
     assert_eq!(lines.len(), printed().len());
     assert!(lines == printed(), "the log differs from what the job printed");
     assert_eq!(finished.artifacts.len(), 1);

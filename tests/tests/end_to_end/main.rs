@@ -1,6 +1,8 @@
 //! Promises that cross binaries: runner, agents and cache as real processes, a real Docker daemon, real git, and a fake
 //! GitLab that judges every call. One module per promise; `make test` builds the binaries first.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be set up has failed the test")]
+
 mod a_job_goes_all_the_way;
 mod a_killed_agent_loses_nothing_before_the_script;
 mod a_killed_runner_loses_no_job;

@@ -4,7 +4,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `executor.json` | [`Record`]: what is needed to find the process again, and never another one |
+//! | `executor.json` | what is needed to find the process again, and never another one |
 //! | `agent.log` | what the agent wrote |
 //! | `work/` | the agent's own |
 //!

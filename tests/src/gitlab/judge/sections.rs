@@ -113,7 +113,8 @@ mod tests {
     use super::*;
 
     fn log(markers: &[(&str, u64, &str)]) -> String {
-        markers.iter().map(|(kind, time, name)| format!("section_{kind}:{time}:{name}\r\x1b[0Ktext\n")).collect()
+        let marker = |(kind, time, name): &_| format!("section_{kind}:{time}:{name}\r\x1b[0Ktext\n");
+        markers.iter().map(marker).collect::<Vec<_>>().concat()
     }
 
     #[test]

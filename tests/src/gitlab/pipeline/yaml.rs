@@ -340,7 +340,7 @@ mod tests {
     use super::*;
 
     fn error(yaml: &str) -> String {
-        parse(yaml).map(|_| String::new()).unwrap_or_else(|error| format!("{error:#}"))
+        parse(yaml).map_or_else(|error| format!("{error:#}"), |_| String::new())
     }
 
     #[test]
