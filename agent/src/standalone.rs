@@ -122,7 +122,10 @@ impl Intake {
             };
             match ran {
                 Ok(End::Unreported(why)) => tracing::error!("GitLab could not be told how the job ended: {why}"),
-                Ok(end) => tracing::info!(end = ?end.reported(), "job ended"),
+                Ok(end) => {
+                    let (state, reason) = end.reported().unwrap_or(("given up", None));
+                    tracing::info!(state, reason, "job ended");
+                }
                 Err(error) => refuse(&client, &acquired, &format!("{error:#}")).await,
             }
         };

@@ -114,7 +114,10 @@ impl Agent {
     }
 
     async fn release(&self, holding: Holding, outcome: Released, within: Duration) {
-        tracing::info!(job = holding.job, ?outcome, "job ended");
+        match &outcome {
+            Released::Finished { state, reason } => tracing::info!(job = holding.job, state, reason, "job ended"),
+            Released::GivenUp { reason } => tracing::info!(job = holding.job, reason, "job given up"),
+        }
         let release = Release { holding, outcome };
         loop {
             match self.link.release(&release, within).await {
