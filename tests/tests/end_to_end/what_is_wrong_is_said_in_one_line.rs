@@ -3,8 +3,8 @@
 use crate::jobs::witnessed;
 use std::fs;
 use tokio::process::Command;
-use warmstart_tests::gitlab::JobState;
-use warmstart_tests::harness::{Deployment, Ended, Process, Setup, binary, eventually};
+use warmstart_tests::gitlab::{Endpoint, JobSpec, JobState};
+use warmstart_tests::harness::{Deployment, Ended, Process, Setup, SmallDisk, binary};
 
 /// Runs the runner with this configuration to its end.
 async fn runner_with(change: impl FnOnce(String) -> String, token: Option<&str>) -> Ended {
@@ -102,21 +102,33 @@ async fn an_unreachable_cache_store_is_a_warning_in_a_job_that_succeeds() {
 #[tokio::test]
 async fn a_full_disk_of_the_executor_fails_the_job_with_its_name() {
     let mut deployment = Deployment::prepare(Setup::default()).await.unwrap();
-    let executors = deployment.directory().join("executors");
-    let small = std::process::Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
-        .arg(&executors)
-        .status()
-        .unwrap();
-    assert!(small.success(), "mounting a small file system needs root");
+    let _disk = SmallDisk::mount(&deployment.directory().join("executors"), "2m").unwrap();
     deployment.start_runner().unwrap();
     let script = ["echo ran >> /evidence/$CI_JOB_ID", "dd if=/dev/zero of=big bs=1M count=16"];
-    let job = deployment.gitlab.add_job(warmstart_tests::gitlab::JobSpec::script(script));
+    let job = deployment.gitlab.add_job(JobSpec::script(script));
     let finished = deployment.gitlab.wait_finished(job).await;
     assert_eq!(finished.state, JobState::Failed, "{}", finished.text());
     assert!(finished.text().contains("No space left on device"), "{}", finished.text());
-    eventually("the executor is gone", async || deployment.executors().is_empty().then_some(())).await;
-    drop(deployment.kill_runner().await);
-    let _ = std::process::Command::new("umount").arg(&executors).status();
+    deployment.wait_executors(0).await;
+    deployment.kill_runner().await.unwrap();
+    deployment.gitlab.assert_clean();
+}
+
+#[tokio::test]
+async fn a_full_disk_of_the_journal_fails_the_job_at_gitlab_and_the_next_one_runs() {
+    let mut deployment = Deployment::prepare(Setup::default()).await.unwrap();
+    let disk = SmallDisk::mount(&deployment.directory().join("state"), "256k").unwrap();
+    deployment.start_runner().unwrap();
+    deployment.gitlab.wait_requests(Endpoint::JobRequest, 1).await;
+    disk.fill().unwrap();
+    let job = deployment.gitlab.add_job(witnessed());
+    let finished = deployment.gitlab.wait_finished(job).await;
+    assert_eq!(finished.failure_reason.as_deref(), Some("runner_system_failure"));
+    assert!(deployment.runner_log().contains("cannot take the job: cannot write the journal"));
+    disk.free().unwrap();
+    let next = deployment.gitlab.add_job(witnessed());
+    assert_eq!(deployment.gitlab.wait_finished(next).await.state, JobState::Success);
+    deployment.wait_executors(0).await;
+    deployment.kill_runner().await.unwrap();
     deployment.gitlab.assert_clean();
 }
