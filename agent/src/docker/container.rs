@@ -7,6 +7,7 @@ use bollard::Docker;
 use bollard::container::{AttachContainerResults, LogOutput};
 use bollard::errors::Error as DockerError;
 use bollard::exec::{CreateExecOptions, StartExecResults};
+use bollard::models::ExecInspectResponse;
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, LogsOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
     WaitContainerOptionsBuilder,
@@ -90,8 +91,8 @@ impl Container {
         loop {
             let seen = self.docker.inspect_exec(exec).await;
             let seen = seen.map_err(|e| Fault::docker("cannot inspect a command in container", e))?;
-            if seen.running == Some(false) {
-                return Ok(seen.exit_code.unwrap_or(-1));
+            if let Some(code) = exit_code(&seen) {
+                return Ok(code);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LOOK);
@@ -122,5 +123,25 @@ impl Container {
         }
         bytes.truncate(limit);
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// The code of a command that has ended.
+///
+/// Docker answers the start of a command before it starts it: not running and without a code is not yet, not over.
+fn exit_code(seen: &ExecInspectResponse) -> Option<i64> {
+    seen.exit_code.filter(|_| seen.running == Some(false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_has_not_begun_has_not_ended() {
+        let seen = |running, exit_code| ExecInspectResponse { running: Some(running), exit_code, ..Default::default() };
+        assert_eq!(exit_code(&seen(false, None)), None);
+        assert_eq!(exit_code(&seen(true, None)), None);
+        assert_eq!(exit_code(&seen(false, Some(3))), Some(3));
     }
 }

@@ -67,7 +67,8 @@ async fn jobs_beyond_the_limit_wait_and_all_end() {
     let deployment = Deployment::start(Setup { max: 2, ..Setup::default() }).await.unwrap();
     let jobs: Vec<_> = (0..5).map(|_| deployment.gitlab.add_job(witnessed())).collect();
     for job in jobs {
-        assert_eq!(deployment.gitlab.wait_finished(job).await.state, JobState::Success);
+        let finished = deployment.gitlab.wait_finished(job).await;
+        assert_eq!(finished.state, JobState::Success, "{}", finished.text());
     }
     deployment.wait_executors(0).await;
     deployment.gitlab.assert_clean();
