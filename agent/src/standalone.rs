@@ -163,7 +163,7 @@ async fn confirm(client: &Client, acquired: &Acquired) -> bool {
     let answer = client.job(acquired.job.id, &acquired.job.token).update(&Update::running()).await;
     match answer {
         Ok(answer) if answer.signal == Signal::Canceling => {
-            refuse(client, acquired, "it was cancelled before it began").await;
+            end_canceled(client, acquired).await;
             false
         }
         Ok(answer) if answer.signal == Signal::Aborted || matches!(answer.verdict, Verdict::Refused(_)) => {
@@ -178,13 +178,20 @@ async fn confirm(client: &Client, acquired: &Acquired) -> bool {
     }
 }
 
-/// Fails a job without a log.
+/// Fails a job that cannot be begun.
 async fn refuse(client: &Client, acquired: &Acquired, why: &str) {
     tracing::error!("cannot run the job: {why}");
-    let reason = map_reason(FailureReason::JobCanceled, &acquired.job.features);
-    let update = Update { state: State::Failed, reason: Some(reason), ..Update::running() };
-    if let Err(error) = client.job(acquired.job.id, &acquired.job.token).update(&update).await {
+    if let Err(error) = client.job(acquired.job.id, &acquired.job.token).refuse(why).await {
         tracing::error!("GitLab could not be told: {error}");
+    }
+}
+
+/// Ends a job that was cancelled before it began; GitLab makes `canceled` of it.
+async fn end_canceled(client: &Client, acquired: &Acquired) {
+    let reason = Some(map_reason(FailureReason::JobCanceled, &acquired.job.features));
+    let update = Update { state: State::Failed, reason, ..Update::running() };
+    if let Err(error) = client.job(acquired.job.id, &acquired.job.token).update(&update).await {
+        tracing::error!("GitLab could not be told that the cancelled job is over: {error}");
     }
 }
 

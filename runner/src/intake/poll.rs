@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use warmstart_gitlab::Error;
 use warmstart_gitlab::client::{Acquired, Answer, Client, Health, Identity};
 use warmstart_gitlab::payload::Job;
-use warmstart_gitlab::update::{FailureReason, LogState, State, Update, map_reason};
 
 /// How long a request under way may still bring a job when the runner stops: dropping one can lose a job.
 const LAST_ANSWER: Duration = Duration::from_mins(1);
@@ -148,7 +147,6 @@ impl Intake {
     /// Journals a job, and refuses it at GitLab when that cannot be done: nobody else would ever hear of it.
     async fn take(&self, acquired: Acquired) {
         let (id, token) = (acquired.job.id, acquired.job.token.clone());
-        let features = acquired.job.features.clone();
         let name = acquired.job.job_info.name.clone();
         let project = acquired.job.job_info.project_full_path.clone();
         let event = Event::Acquired(Box::new(self.new_job(acquired)));
@@ -158,9 +156,9 @@ impl Intake {
             refused => {
                 let why = refused.err().map_or("another GitLab's job has the same id".to_owned(), |e| e.to_string());
                 tracing::error!(job = id, "cannot take the job: {why}; it is failed at GitLab");
-                let reason = Some(map_reason(FailureReason::RunnerSystemFailure, &features));
-                let update = Update { state: State::Failed, reason, exit_code: None, log: LogState::default() };
-                if let Err(error) = self.client.job(id, &token).update(&update).await {
+                if let Err(error) =
+                    self.client.job(id, &token).refuse(&format!("the runner cannot take it: {why}")).await
+                {
                     tracing::error!(job = id, "cannot fail the job at GitLab: {error}");
                 }
             }

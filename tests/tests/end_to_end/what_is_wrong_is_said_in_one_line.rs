@@ -124,7 +124,7 @@ async fn a_full_disk_of_the_journal_fails_the_job_at_gitlab_and_the_next_one_run
     let job = deployment.gitlab.add_job(witnessed());
     let finished = deployment.gitlab.wait_finished(job).await;
     assert_eq!(finished.failure_reason.as_deref(), Some("runner_system_failure"));
-    assert!(deployment.runner_log().contains("cannot take the job: cannot write the journal"));
+    assert!(finished.text().contains("the runner cannot take it: cannot write the journal"), "{}", finished.text());
     disk.free().unwrap();
     let next = deployment.gitlab.add_job(witnessed());
     assert_eq!(deployment.gitlab.wait_finished(next).await.state, JobState::Success);

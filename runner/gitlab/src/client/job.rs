@@ -3,6 +3,7 @@
 use super::Client;
 use super::answer::{interval, job_status, read, signal, stored};
 use super::transport::Call;
+use crate::sections::{Level, line};
 use crate::update::{FailureReason, LogState, Signal, State, Update, UpdateAnswer, Verdict};
 use crate::{Error, info::Info, secret::Secret};
 use bytes::Bytes;
@@ -71,6 +72,18 @@ impl JobClient {
         let job_status = job_status(response.headers()).map(str::to_owned);
         let verdict = Verdict::of(response.status().as_u16(), why(&call, response).await);
         Ok(UpdateAnswer { verdict, signal, job_status, interval })
+    }
+
+    /// Fails a job that will not run here, and says why in its log: the running update that must come first, one line, the
+    /// end with `runner_system_failure`. Needs no file; each call is tried once (over the retry layer).
+    pub async fn refuse(&self, why: &str) -> Result<(), Error> {
+        let text = line(Level::Error, &format!("Job failed (system failure): {why}"));
+        let whole = LogState { checksum: Some(crc32fast::hash(text.as_bytes())), bytes: text.len() as u64 };
+        self.update(&Update::running()).await?;
+        let stored = self.patch_trace(0, text.into(), false).await?.verdict == PatchVerdict::Stored;
+        let log = if stored { whole } else { LogState::default() };
+        let reason = Some(FailureReason::RunnerSystemFailure);
+        self.update(&Update { state: State::Failed, reason, exit_code: None, log }).await.map(drop)
     }
 
     /// Sends `bytes` of the log that begin at `offset`: one try (over the retry layer). Nothing is stored

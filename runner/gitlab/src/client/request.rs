@@ -5,7 +5,6 @@ use super::transport::Call;
 use super::{Client, Identity, Verified};
 use crate::payload::Job;
 use crate::secret::Secret;
-use crate::update::{FailureReason, State, Update};
 use crate::{Error, info::Info};
 use reqwest::{Method, Response};
 use serde::{Deserialize, Serialize};
@@ -127,13 +126,8 @@ impl Client {
             token: Secret,
         }
         let Ok(Least { id, token }) = serde_json::from_slice(payload) else { return };
-        let job = self.job(id, &token);
-        let failed =
-            Update { state: State::Failed, reason: Some(FailureReason::RunnerSystemFailure), ..Update::running() };
-        for update in [Update::running(), failed] {
-            if let Err(error) = job.update(&update).await {
-                tracing::warn!(job = id, %error, "cannot fail a job that cannot be decoded");
-            }
+        if let Err(error) = self.job(id, &token).refuse("the runner cannot read what GitLab sent").await {
+            tracing::warn!(job = id, %error, "cannot fail a job that cannot be decoded");
         }
     }
 }
