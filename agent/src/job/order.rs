@@ -116,8 +116,13 @@ const FLAGS: [&str; 14] = [
 ];
 
 /// Variables of GitLab Runner that do nothing here.
-const VARIABLES: [&str; 3] =
-    ["RUNNER_GENERATE_ARTIFACTS_METADATA", "CACHE_COMPRESSION_FORMAT", "GIT_CLONE_EXTRA_FLAGS"];
+const VARIABLES: [&str; 5] = [
+    "RUNNER_GENERATE_ARTIFACTS_METADATA",
+    "CACHE_COMPRESSION_FORMAT",
+    "GIT_CLONE_EXTRA_FLAGS",
+    "RESTORE_CACHE_ATTEMPTS",
+    "EXECUTOR_JOB_SECTION_ATTEMPTS",
+];
 
 /// Whether a variable of the payload is true, in GitLab's words for it.
 #[must_use]

@@ -4,6 +4,7 @@ mod artifacts;
 mod caches;
 mod limits;
 mod lone;
+mod pulls;
 mod script;
 mod services;
 mod sources;
