@@ -5,7 +5,6 @@
 //! `docs/cache-format.md`.
 
 mod chunk;
-mod collect;
 mod confined;
 mod deadline;
 mod digest;
@@ -18,6 +17,7 @@ mod reference;
 mod restore;
 mod save;
 mod scope;
+mod select;
 pub mod store;
 
 pub use digest::Digest;

@@ -14,6 +14,7 @@ use warmstart_cache::store::{AnyStore, Credentials, Directory, Memory, Store, li
 /// The promises of [`Store`], one after the other, on an empty store.
 async fn check(store: AnyStore) {
     reads_and_writes(&store).await;
+    ages(&store).await;
     conditional_writes(&store).await;
     listings(&store).await;
     bad_keys(&store).await;
@@ -35,6 +36,28 @@ async fn reads_and_writes(store: &AnyStore) {
     store.delete("a/b").await.unwrap();
     store.delete("a/b").await.unwrap();
     assert!(store.get("a/b", None).await.unwrap().is_none());
+}
+
+async fn ages(store: &AnyStore) {
+    assert!(!store.touch("old").await.unwrap());
+    store.put("old", Bytes::from_static(b"content")).await.unwrap();
+    let written = store.get("old", Some(0..1)).await.unwrap().unwrap().modified.expect("every kind of store says it");
+    assert_eq!(
+        store.list("old", "", 1).await.unwrap()[0].modified.duration_since(written).unwrap_or_default().as_secs(),
+        0
+    );
+    // S3 counts seconds.
+    let touched = async || {
+        assert!(store.touch("old").await.unwrap());
+        store.get("old", None).await.unwrap().unwrap()
+    };
+    let mut object = touched().await;
+    while object.modified == Some(written) {
+        object = touched().await;
+    }
+    assert!(object.modified > Some(written));
+    assert_eq!(object.bytes, "content");
+    store.delete("old").await.unwrap();
 }
 
 async fn conditional_writes(store: &AnyStore) {

@@ -10,7 +10,6 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use crate::{
-    collect::{Collected, collect},
     confined::Root,
     deadline::{Deadline, blocking},
     digest::Digest,
@@ -20,6 +19,7 @@ use crate::{
     reference::Reference,
     restore::staging,
     scope::{Key, Scope},
+    select::{Selected, select},
     store::Store,
 };
 
@@ -30,7 +30,7 @@ const REFRESH: i64 = 24 * 60 * 60;
 /// a reason; trouble with the store is an error, which should fail no job. `directory` itself is trusted, as in
 /// [`crate::restore()`].
 ///
-/// 1. Collect the paths.
+/// 1. Select the paths.
 /// 2. Read the manifest that was restored before; its chunks are known.
 /// 3. Read the files, cut them, put new chunks into packs and send these, all at the same time.
 /// 4. Check that the packs of the earlier manifest are still there, else begin again without it.
@@ -47,14 +47,14 @@ pub async fn save<S: Store>(
     let deadline = Deadline::after(options.deadline);
     let root = Root::open(directory).map_err(|error| Error::file("open the directory", directory, error))?;
     let job = Job { store, scope, key, root: Arc::new(root), options, deadline };
-    let mut collected = job.collect(directory, selection).await?;
+    let mut selected = job.select(directory, selection).await?;
     let mut saved = Saved { key: key.to_string(), ..Saved::default() };
-    saved.warnings.append(&mut collected.warnings);
-    if collected.entries.is_empty() {
+    saved.warnings.append(&mut selected.warnings);
+    if selected.entries.is_empty() {
         saved.reason = Some("nothing to save: no path has matching files".into());
         return Ok(saved);
     }
-    Box::pin(job.save(Arc::new(collected), saved)).await
+    Box::pin(job.save(Arc::new(selected), saved)).await
 }
 
 /// One save.
@@ -68,27 +68,27 @@ struct Job<'a, S> {
 }
 
 impl<S: Store> Job<'_, S> {
-    async fn collect(&self, directory: &Path, selection: &Selection) -> Result<Collected, Error> {
+    async fn select(&self, directory: &Path, selection: &Selection) -> Result<Selected, Error> {
         let (root, directory, selection) = (self.root.clone(), directory.to_owned(), selection.clone());
         let Limits { entries, bytes } = self.options.limits;
         blocking(move || {
             staging::remove_leftovers(&root);
-            let collected = collect(&root, &directory, &selection, entries)?;
-            let total = collected.entries.values().fold(0_u64, |sum, meta| sum.saturating_add(meta.file_size()));
+            let selected = select(&root, &directory, &selection, entries)?;
+            let total = selected.entries.values().fold(0_u64, |sum, meta| sum.saturating_add(meta.file_size()));
             if total > bytes {
                 return Err(Error::Limit { what: format!("cache of {total} bytes"), limit: bytes });
             }
-            Ok(collected)
+            Ok(selected)
         })
         .await
     }
 
-    async fn save(&self, collected: Arc<Collected>, mut saved: Saved) -> Result<Saved, Error> {
+    async fn save(&self, selected: Arc<Selected>, mut saved: Saved) -> Result<Saved, Error> {
         let base = self.base(&mut saved.warnings).await;
-        let mut sent = self.send(&collected, base.clone()).await?;
+        let mut sent = self.send(&selected, base.clone()).await?;
         if !self.packs_are_there(&sent.manifest, &base).await? {
             saved.sent += sent.bytes;
-            sent = self.send(&collected, Arc::default()).await?;
+            sent = self.send(&selected, Arc::default()).await?;
         }
         let totals = sent.manifest.totals();
         (saved.files, saved.bytes) = (totals.files, totals.bytes);
@@ -126,10 +126,10 @@ impl<S: Store> Job<'_, S> {
         }
     }
 
-    async fn send(&self, collected: &Arc<Collected>, base: Arc<Manifest>) -> Result<upload::Sent, Error> {
+    async fn send(&self, selected: &Arc<Selected>, base: Arc<Manifest>) -> Result<upload::Sent, Error> {
         let reader = read::Reader {
             root: self.root.clone(),
-            collected: collected.clone(),
+            selected: selected.clone(),
             deadline: self.deadline,
             progress: self.options.progress.clone(),
         };

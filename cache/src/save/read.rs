@@ -11,19 +11,19 @@ use rustix::fs::{Mode, OFlags, openat, readlinkat};
 
 use crate::{
     chunk,
-    collect::Collected,
     confined::{Kind, Meta, Root, meta_at},
     deadline::Deadline,
     error::Error,
     manifest::{Chunk, Manifest, Node, Record, show},
     options::Progress,
     pack::{Packed, Packer},
+    select::Selected,
 };
 
-/// Reads what was collected.
+/// Reads what was selected.
 pub(super) struct Reader {
     pub(super) root: Arc<Root>,
-    pub(super) collected: Arc<Collected>,
+    pub(super) selected: Arc<Selected>,
     pub(super) deadline: Deadline,
     pub(super) progress: Progress,
 }
@@ -48,8 +48,8 @@ impl Reader {
         let stopped = |error| Error::file("pack", "files", error);
         let mut packer = Packer::new(base, send).map_err(stopped)?;
         let (mut records, mut warnings, mut linked) = (Vec::new(), Vec::new(), HashMap::new());
-        self.progress.begin(self.collected.entries.values().map(Meta::file_size).sum());
-        for (path, meta) in &self.collected.entries {
+        self.progress.begin(self.selected.entries.values().map(Meta::file_size).sum());
+        for (path, meta) in &self.selected.entries {
             self.deadline.check("save the cache")?;
             match self.node(path, meta, &mut linked, &mut packer) {
                 Ok((meta, node)) => records.push(record(path, &meta, node)),

@@ -58,9 +58,9 @@ impl Directory {
     fn read(&self, key: &str, range: Option<&Range<u64>>) -> Result<Option<Object>, Error> {
         let path = self.path(key)?;
         match read_part(&path, range) {
-            Ok(bytes) => {
+            Ok((bytes, modified)) => {
                 let etag = range.is_none().then(|| etag(&bytes));
-                Ok(Some(Object { bytes: bytes.into(), etag }))
+                Ok(Some(Object { bytes: bytes.into(), etag, modified: Some(modified) }))
             }
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(Error::file("read object", path, error)),
@@ -88,7 +88,7 @@ impl Directory {
             How::Always => temporary.persist(path).map(|_| true).map_err(|error| error.error),
             How::Absent => persist_new(&temporary, path),
             How::Match(expected) => match read_part(path, None) {
-                Ok(there) if etag(&there) == *expected => {
+                Ok((there, _)) if etag(&there) == *expected => {
                     temporary.persist(path).map(|_| true).map_err(|error| error.error)
                 }
                 Ok(_) => Ok(false),
@@ -138,6 +138,15 @@ impl Directory {
         Ok(Some(Entry { key: key.to_owned(), size: metadata.len(), modified: metadata.modified()? }))
     }
 
+    fn renew(&self, key: &str) -> Result<bool, Error> {
+        let path = self.path(key)?;
+        match OpenOptions::new().write(true).open(&path).and_then(|file| file.set_modified(SystemTime::now())) {
+            Ok(()) => Ok(true),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(Error::file("touch object", path, error)),
+        }
+    }
+
     fn remove(&self, key: &str) -> Result<(), Error> {
         let path = self.path(key)?;
         let removed = self.lock(&How::Always).and_then(|_lock| fs::remove_file(&path));
@@ -174,6 +183,11 @@ impl Store for Directory {
         self.run(move |store| store.entries(&prefix, &after, limit)).await
     }
 
+    async fn touch(&self, key: &str) -> Result<bool, Error> {
+        let key = key.to_owned();
+        self.run(move |store| store.renew(&key)).await
+    }
+
     async fn delete(&self, key: &str) -> Result<(), Error> {
         let key = key.to_owned();
         self.run(move |store| store.remove(&key)).await
@@ -204,8 +218,9 @@ fn persist_new(temporary: &tempfile::NamedTempFile, path: &Path) -> io::Result<b
     }
 }
 
-fn read_part(path: &Path, range: Option<&Range<u64>>) -> io::Result<Vec<u8>> {
+fn read_part(path: &Path, range: Option<&Range<u64>>) -> io::Result<(Vec<u8>, SystemTime)> {
     let mut file = File::open(path)?;
+    let modified = file.metadata()?.modified()?;
     let mut bytes = Vec::new();
     match range {
         None => file.read_to_end(&mut bytes)?,
@@ -214,7 +229,7 @@ fn read_part(path: &Path, range: Option<&Range<u64>>) -> io::Result<Vec<u8>> {
             file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?
         }
     };
-    Ok(bytes)
+    Ok((bytes, modified))
 }
 
 /// Nothing is stored there: no such file, or a key that goes on below it.

@@ -45,10 +45,10 @@ impl Memory {
 impl Store for Memory {
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Option<Object>, Error> {
         check_key(key)?;
-        let found = self.objects().get(key).map(|(bytes, _)| bytes.clone());
-        Ok(found.map(|bytes| match range {
-            Some(range) => Object { bytes: part(&bytes, &range), etag: None },
-            None => Object { etag: Some(etag(&bytes)), bytes },
+        let found = self.objects().get(key).cloned();
+        Ok(found.map(|(bytes, modified)| match range {
+            Some(range) => Object { bytes: part(&bytes, &range), etag: None, modified: Some(modified) },
+            None => Object { etag: Some(etag(&bytes)), bytes, modified: Some(modified) },
         }))
     }
 
@@ -77,6 +77,13 @@ impl Store for Memory {
         let objects = self.objects();
         let matching = objects.range((start, Bound::Unbounded)).filter(|(key, _)| key.starts_with(prefix));
         Ok(matching.take(limit).map(entry).collect())
+    }
+
+    async fn touch(&self, key: &str) -> Result<bool, Error> {
+        check_key(key)?;
+        let mut objects = self.objects();
+        let found = objects.get_mut(key);
+        Ok(found.map(|(_, modified)| *modified = SystemTime::now()).is_some())
     }
 
     async fn delete(&self, key: &str) -> Result<(), Error> {

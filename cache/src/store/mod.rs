@@ -37,6 +37,8 @@ pub struct Object {
     pub bytes: Bytes,
     /// The version; none when only a part was read.
     pub etag: Option<Etag>,
+    /// When it was last written, by the store's clock; none where the store does not say.
+    pub modified: Option<SystemTime>,
 }
 
 /// One line of a listing.
@@ -73,6 +75,9 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Lists at most `limit` objects whose keys begin with `prefix` and come after `after` (empty: from the first),
     /// in the order of the keys' bytes.
     fn list(&self, prefix: &str, after: &str, limit: usize) -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
+
+    /// Makes an object as young as one written now, without sending its content; `false` when there is none.
+    fn touch(&self, key: &str) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Removes an object; one that is not there is fine.
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), Error>> + Send;

@@ -98,6 +98,10 @@ impl Store for AnyStore {
         dispatch!(self, store => store.list(prefix, after, limit))
     }
 
+    async fn touch(&self, key: &str) -> Result<bool, Error> {
+        dispatch!(self, store => store.touch(key))
+    }
+
     async fn delete(&self, key: &str) -> Result<(), Error> {
         dispatch!(self, store => store.delete(key))
     }

@@ -13,6 +13,7 @@ use aws_sdk_s3::{
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::get_object::GetObjectOutput,
     primitives::ByteStream,
+    types::MetadataDirective,
 };
 use bytes::{Bytes, BytesMut};
 use url::Url;
@@ -78,7 +79,9 @@ impl S3 {
 impl Store for S3 {
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Option<Object>, Error> {
         let header = match &range {
-            Some(range) if range.is_empty() => return Ok(Some(Object { bytes: Bytes::new(), etag: None })),
+            Some(range) if range.is_empty() => {
+                return Ok(Some(Object { bytes: Bytes::new(), etag: None, modified: None }));
+            }
             Some(range) => Some(format!("bytes={}-{}", range.start, range.end - 1)),
             None => None,
         };
@@ -86,7 +89,9 @@ impl Store for S3 {
         match request.send().await {
             Ok(output) => read_body(output, range, self.action("get", key)).await.map(Some),
             Err(error) if status(&error) == Some(404) && !no_bucket(&error) => Ok(None),
-            Err(error) if status(&error) == Some(416) => Ok(Some(Object { bytes: Bytes::new(), etag: None })),
+            Err(error) if status(&error) == Some(416) => {
+                Ok(Some(Object { bytes: Bytes::new(), etag: None, modified: None }))
+            }
             Err(error) => Err(explain(self.action("get", key), error)),
         }
     }
@@ -121,6 +126,19 @@ impl Store for S3 {
         }
         entries.truncate(limit);
         Ok(entries)
+    }
+
+    /// Copies the object onto itself: S3 allows that only with something replaced, here the (empty) metadata.
+    async fn touch(&self, key: &str) -> Result<bool, Error> {
+        let name = self.name(key)?;
+        // Keys need no escaping: they consist of characters that stand for themselves in URLs.
+        let source = format!("{}/{name}", self.bucket);
+        let request = self.client.copy_object().bucket(&self.bucket).key(name).copy_source(source);
+        match request.metadata_directive(MetadataDirective::Replace).send().await {
+            Ok(_) => Ok(true),
+            Err(error) if status(&error) == Some(404) && !no_bucket(&error) => Ok(false),
+            Err(error) => Err(explain(self.action("touch", key), error)),
+        }
     }
 
     async fn delete(&self, key: &str) -> Result<(), Error> {
@@ -204,6 +222,7 @@ async fn read_body(output: GetObjectOutput, range: Option<Range<u64>>, action: S
         None => (0, u64::MAX),
     };
     let etag = output.e_tag.clone().filter(|_| range.is_none()).map(Etag);
+    let modified = output.last_modified.and_then(|time| time.try_into().ok());
     let (mut body, mut bytes) = (output.body, BytesMut::new());
     while (bytes.len() as u64) < limit {
         let Some(mut piece) = body.try_next().await.map_err(|error| broken(action.clone(), error))? else { break };
@@ -214,7 +233,7 @@ async fn read_body(output: GetObjectOutput, range: Option<Range<u64>>, action: S
         piece.truncate(room);
         bytes.extend_from_slice(&piece);
     }
-    Ok(Object { bytes: bytes.freeze(), etag })
+    Ok(Object { bytes: bytes.freeze(), etag, modified })
 }
 
 fn broken(action: String, error: aws_sdk_s3::primitives::ByteStreamError) -> Error {

@@ -94,6 +94,11 @@ impl Store for Faulty {
         self.inner.list(prefix, after, limit).await
     }
 
+    async fn touch(&self, key: &str) -> Result<bool, Error> {
+        self.enter("touch", key).await?;
+        self.inner.touch(key).await
+    }
+
     async fn delete(&self, key: &str) -> Result<(), Error> {
         self.enter("delete", key).await?;
         self.inner.delete(key).await

@@ -21,24 +21,24 @@ use crate::{
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Collected {
+pub(crate) struct Selected {
     /// Everything to save, sorted by path: files, directories and links.
     pub(crate) entries: BTreeMap<Vec<u8>, Meta>,
     /// What was named or found and is not among the entries, one line each.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Collects what the selection names below `root`, which was opened from `directory`.
+/// Selects what the selection names below `root`, which was opened from `directory`.
 ///
 /// 1. A path that exists is taken, with everything below it.
 /// 2. Another one is a glob: whatever it matches is taken, with everything below it.
 /// 3. What an exclusion matches, and everything below it, is left out of both.
 ///
 /// No directory is entered through a link: a link is saved as one. Fails only when there is too much.
-pub(crate) fn collect(root: &Root, directory: &Path, selection: &Selection, limit: u64) -> Result<Collected, Error> {
+pub(crate) fn select(root: &Root, directory: &Path, selection: &Selection, limit: u64) -> Result<Selected, Error> {
     let mut warnings = Vec::new();
     let patterns = Patterns::new(directory, &selection.paths, &mut warnings);
-    let found = Collected { warnings, ..Collected::default() };
+    let found = Selected { warnings, ..Selected::default() };
     let mut walk = Walk { root, patterns: &patterns, limit, found, unreadable: BTreeSet::new() };
     for path in &patterns.includes {
         walk.include(path)?;
@@ -53,7 +53,7 @@ struct Walk<'a> {
     root: &'a Root,
     patterns: &'a Patterns,
     limit: u64,
-    found: Collected,
+    found: Selected,
     /// Named already: several patterns may come across the same directory.
     unreadable: BTreeSet<Vec<u8>>,
 }
