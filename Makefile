@@ -5,7 +5,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing on this machine, make the test images
 	@tests/setup/install
@@ -33,4 +33,15 @@ deny: ## Check licences, bans and sources of all dependencies (installs cargo-de
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	cargo deny --offline check licenses bans sources
 
-.PHONY: help setup build test check demo release deny
+bench: bench-cache ## Run all benchmarks
+
+# One command each: built together the two would share features, and the cache would not be the one that ships.
+BENCH = $(CARGO_TARGET_DIR)/$$(rustc -vV | sed -n 's/^host: //p')/release
+bench-cache: ## Measure the cache against its peers, write docs/benchmarks.md (QUICK=1: one round; GROWTH=1: also large trees)
+	@tests/bench/install
+	cargo build --locked --release -p warmstart-cache
+	cargo build --locked --release -p warmstart-bench
+	$(BENCH)/warmstart-bench cache --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench $(if $(QUICK),--quick)
+	$(if $(GROWTH),$(BENCH)/warmstart-bench growth --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench)
+
+.PHONY: help setup build test check demo release deny bench bench-cache

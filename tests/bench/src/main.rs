@@ -1,0 +1,78 @@
+//! The cache measured against its peers, and the S3 server for it: `warmstart-bench cache`, `… growth`, `… serve`.
+//!
+//! All peers run in one run against the same server, one after the other in every round, each job on a fresh file
+//! system. The report says how; see `docs/benchmarks.md`.
+
+mod corpus;
+mod filesystem;
+mod growth;
+mod jobs;
+mod machine;
+mod measure;
+mod peer;
+mod report;
+mod results;
+mod server;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+
+/// Measures the cache against its peers.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Measures all peers on both corpora and writes the report.
+    Cache(jobs::Arguments),
+    /// Measures the cache alone on trees of growing size and adds that to the report.
+    Growth(growth::Arguments),
+    /// Serves S3 from memory on a free port of the loopback address, which it prints.
+    Serve,
+}
+
+/// Where everything is that a measurement needs.
+#[derive(Clone, Debug, clap::Args)]
+struct Places {
+    /// The warmstart-cache to measure.
+    #[arg(long)]
+    warmstart: PathBuf,
+    /// Corpora, results of earlier runs and work files; kept between runs.
+    #[arg(long)]
+    cache: PathBuf,
+    /// The folder of this benchmark in the checkout.
+    #[arg(long, default_value = "tests/bench")]
+    source: PathBuf,
+    /// The report to write.
+    #[arg(long, default_value = "docs/benchmarks.md")]
+    report: PathBuf,
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().command {
+        Action::Cache(arguments) => jobs::run(&arguments),
+        Action::Growth(arguments) => growth::run(&arguments),
+        Action::Serve => serve(),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "whoever starts the server reads its address")]
+fn serve() -> Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("start the runtime")?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("listen")?;
+        println!("http://{}", listener.local_addr().context("find the address")?);
+        server::run(listener).await
+    })
+}
+
+/// Tells a person how far it is.
+#[expect(clippy::print_stderr, reason = "a run takes half an hour")]
+fn say(text: &str) {
+    eprintln!("bench: {text}");
+}

@@ -1,0 +1,93 @@
+//! What one run of a command costs.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::server::Process;
+
+/// The cost of one operation; times in seconds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Cost {
+    pub(crate) wall: f64,
+    /// CPU of the command and all it started, in user space.
+    pub(crate) user: f64,
+    /// The same in the kernel.
+    pub(crate) system: f64,
+    /// Peak resident memory of the largest process, in KiB.
+    pub(crate) peak: u64,
+    /// CPU of the S3 server meanwhile.
+    pub(crate) server: f64,
+    /// Requests to it.
+    pub(crate) requests: u64,
+    /// Bytes sent to it.
+    pub(crate) sent: u64,
+    /// Bytes it holds afterwards.
+    pub(crate) stored: u64,
+}
+
+impl Cost {
+    /// User and system CPU together.
+    pub(crate) fn cpu(&self) -> f64 {
+        self.user + self.system
+    }
+}
+
+/// Where commands are measured.
+#[derive(Debug)]
+pub(crate) struct Meter<'a> {
+    pub(crate) server: &'a Process,
+    /// Holds the figures of GNU time.
+    pub(crate) directory: &'a Path,
+}
+
+impl Meter<'_> {
+    /// Runs the command and measures it. Everything is written back before, so that no predecessor disturbs.
+    pub(crate) fn measure(&self, command: &Command) -> Result<Cost> {
+        rustix::fs::sync();
+        let figures = self.directory.join("time");
+        let (counters, cpu) = (self.server.counters()?, self.server.cpu()?);
+        let start = Instant::now();
+        let output = under_time(command, &figures).output().context("start GNU time")?;
+        let wall = start.elapsed().as_secs_f64();
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{command:?}: {}, {}", output.status, said.trim());
+        let after = self.server.counters()?;
+        let (user, system, peak) = read(&figures)?;
+        Ok(Cost {
+            wall,
+            user,
+            system,
+            peak,
+            server: self.server.cpu()? - cpu,
+            requests: after.requests - counters.requests,
+            sent: after.received - counters.received,
+            stored: after.stored,
+        })
+    }
+}
+
+/// The same command, its CPU and memory written to `figures`.
+fn under_time(command: &Command, figures: &PathBuf) -> Command {
+    let mut time = Command::new("/usr/bin/time");
+    time.args(["-f", "%U %S %M", "-o"]).arg(figures).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => time.env(name, value),
+            None => time.env_remove(name),
+        };
+    }
+    time
+}
+
+fn read(figures: &Path) -> Result<(f64, f64, u64)> {
+    let text = std::fs::read_to_string(figures).context("read the figures of GNU time")?;
+    let mut fields = text.split_whitespace();
+    let mut next = || fields.next().with_context(|| format!("read the figures of GNU time: {text}"));
+    Ok((next()?.parse()?, next()?.parse()?, next()?.parse()?))
+}
