@@ -1,4 +1,4 @@
-//! One time limit over everything an operation does.
+//! Limits of time.
 
 use std::{
     future::Future,
@@ -6,6 +6,9 @@ use std::{
 };
 
 use crate::error::Error;
+
+/// For so long nothing that a running save may lean on is removed from a store.
+pub(crate) const GRACE: Duration = Duration::from_hours(48);
 
 /// The moment after which an operation gives up. The AWS SDK alone would retry and wait for much longer.
 #[derive(Clone, Copy, Debug)]

@@ -18,12 +18,14 @@ mod restore;
 mod save;
 mod scope;
 mod select;
+mod stat_record;
 pub mod store;
 
 pub use digest::Digest;
 pub use error::{Error, Source};
 pub use list::{Cached, Listing, list};
-pub use options::{Base, Limits, Progress, RestoreOptions, Restored, SaveOptions, Saved, Selection};
-pub use restore::restore;
+pub use options::{Limits, Progress, RestoreOptions, Restored, SaveOptions, Saved, Selection};
+pub use restore::{Staged, restore, stage};
 pub use save::save;
 pub use scope::{Key, Protection, Scope};
+pub use stat_record::Records;

@@ -9,13 +9,9 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{
-    digest::Digest,
-    scope::{Key, Scope},
-};
+use crate::stat_record::Records;
 
 /// What a cache may hold; beyond it nothing is saved, and nothing restored.
 #[derive(Clone, Copy, Debug)]
@@ -63,17 +59,20 @@ pub struct RestoreOptions {
     pub limits: Limits,
     /// Keep setuid and setgid bits instead of dropping them with a warning.
     pub keep_setuid: bool,
+    /// Where to note what the files look like, so that the next save need not read and send them.
+    pub records: Option<Records>,
     /// Counts the bytes written.
     pub progress: Progress,
 }
 
 impl Default for RestoreOptions {
-    /// Ten minutes, the usual limits, no setuid.
+    /// Ten minutes, the usual limits, no setuid, no record.
     fn default() -> Self {
         Self {
             deadline: Duration::from_mins(10),
             limits: Limits::default(),
             keep_setuid: false,
+            records: None,
             progress: Progress::default(),
         }
     }
@@ -96,19 +95,6 @@ pub struct Restored {
     pub reason: Option<String>,
     /// What is not quite as it was saved; one line each.
     pub warnings: Vec<String>,
-    /// What a later save may build on.
-    #[serde(skip)]
-    pub base: Option<Base>,
-}
-
-/// A cache that was restored and verified in full: a save into the same scope need not send its chunks again.
-#[derive(Clone, Debug)]
-pub struct Base {
-    pub(crate) scope: Scope,
-    pub(crate) key: Key,
-    pub(crate) manifest: Digest,
-    /// When the ref was written.
-    pub(crate) created: Timestamp,
 }
 
 /// What to save, relative to the directory.
@@ -128,8 +114,8 @@ pub struct SaveOptions {
     pub deadline: Duration,
     /// More than this is not saved.
     pub limits: Limits,
-    /// What was restored before ([`Restored::base`]); its chunks are not sent again.
-    pub base: Option<Base>,
+    /// Where to find what a restore or save noted of these files: what did not change is neither read nor sent.
+    pub records: Option<Records>,
     /// Counts the bytes read.
     pub progress: Progress,
 }
@@ -137,7 +123,12 @@ pub struct SaveOptions {
 impl Default for SaveOptions {
     /// Ten minutes, the usual limits, everything is sent.
     fn default() -> Self {
-        Self { deadline: Duration::from_mins(10), limits: Limits::default(), base: None, progress: Progress::default() }
+        Self {
+            deadline: Duration::from_mins(10),
+            limits: Limits::default(),
+            records: None,
+            progress: Progress::default(),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     digest::Digest,
-    manifest::{Chunk, Frame, Manifest, Node, Pack, Record},
+    manifest::{Chunk, Frame, Manifest, Pack},
 };
 
 /// A frame is closed once it has this many bytes.
@@ -53,13 +53,9 @@ pub(crate) struct Packer<Send> {
 impl<Send: FnMut(Packed) -> io::Result<()>> Packer<Send> {
     /// Begins with the chunks of `base`, which are in the store already; `send` takes each pack that is full.
     pub(crate) fn new(base: &Manifest, send: Send) -> io::Result<Self> {
-        let known = base.records.iter().filter_map(|record| match &record.node {
-            Node::File { chunks, .. } => Some(chunks),
-            _ => None,
-        });
         let place = |chunk: &Chunk| (chunk.digest, Place { frame: chunk.frame, offset: chunk.offset });
         Ok(Self {
-            known: known.flatten().map(place).collect(),
+            known: base.chunks.iter().map(place).collect(),
             packs: base.packs.clone(),
             frames: base.frames.clone(),
             frame: Vec::new(),
@@ -110,15 +106,15 @@ impl<Send: FnMut(Packed) -> io::Result<()>> Packer<Send> {
         (self.send)(Packed { digest, bytes })
     }
 
-    /// Sends what is left and gives the manifest of these records, with the frames and packs they use.
-    pub(crate) fn finish(mut self, records: Vec<Record>) -> io::Result<Manifest> {
+    /// Sends what is left and gives the manifest the frames and packs that it uses.
+    pub(crate) fn finish(mut self, mut manifest: Manifest) -> io::Result<Manifest> {
         if !self.frame.is_empty() {
             self.close_frame()?;
         }
         if !self.pack.is_empty() {
             self.close_pack()?;
         }
-        let mut manifest = Manifest { packs: self.packs, frames: self.frames, records };
+        (manifest.packs, manifest.frames) = (self.packs, self.frames);
         drop_unused(&mut manifest);
         Ok(manifest)
     }
@@ -128,24 +124,16 @@ impl<Send: FnMut(Packed) -> io::Result<()>> Packer<Send> {
 /// the manifest that it was restored from.
 fn drop_unused(manifest: &mut Manifest) {
     let mut frames = vec![false; manifest.frames.len()];
-    for_each_chunk(&mut manifest.records, |chunk| frames[chunk.frame as usize] = true);
+    manifest.chunks.iter().for_each(|chunk| frames[chunk.frame as usize] = true);
     let mut packs = vec![false; manifest.packs.len()];
     for (frame, _) in manifest.frames.iter().zip(&frames).filter(|(_, used)| **used) {
         packs[frame.pack as usize] = true;
     }
     let (frame_numbers, pack_numbers) = (renumber(&frames), renumber(&packs));
-    for_each_chunk(&mut manifest.records, |chunk| chunk.frame = frame_numbers[chunk.frame as usize]);
+    manifest.chunks.iter_mut().for_each(|chunk| chunk.frame = frame_numbers[chunk.frame as usize]);
     manifest.frames.iter_mut().for_each(|frame| frame.pack = pack_numbers[frame.pack as usize]);
     keep(&mut manifest.frames, &frames);
     keep(&mut manifest.packs, &packs);
-}
-
-fn for_each_chunk(records: &mut [Record], mut each: impl FnMut(&mut Chunk)) {
-    for record in records {
-        if let Node::File { chunks, .. } = &mut record.node {
-            chunks.iter_mut().for_each(&mut each);
-        }
-    }
 }
 
 /// Gives each place its number among the used ones.

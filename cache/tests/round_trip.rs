@@ -14,7 +14,7 @@ use support::{
 };
 use tempfile::tempdir;
 use warmstart_cache::{
-    Protection, RestoreOptions, SaveOptions, Scope, list, restore, save,
+    Protection, Records, RestoreOptions, SaveOptions, Scope, list, restore, save,
     store::{AnyStore, Directory, Memory, Store, list_all},
 };
 
@@ -170,14 +170,17 @@ async fn what_was_restored_is_not_sent_again() {
     }
     let first = save_paths(&store, "k", from.path(), &["d"]).await;
     assert!(first.sent > 19_000_000 && first.sent < 21_000_000, "{first:?}");
-    let base = restore_keys(&store, &["k"], to.path()).await.base;
-    let again = |base| {
-        let options = SaveOptions { base, ..SaveOptions::default() };
+    let notes = tempdir().unwrap();
+    let records = || Some(Records::new(notes.path(), "faulty:"));
+    let options = RestoreOptions { records: records(), ..RestoreOptions::default() };
+    assert!(restore(&store, &scope(), &[key("k")], to.path(), &options).await.unwrap().hit);
+    let again = || {
+        let options = SaveOptions { records: records(), ..SaveOptions::default() };
         let (store, to) = (store.clone(), to.path().to_owned());
         async move { save(&store, &scope(), &key("k"), &to, &paths(&["d"]), &options).await.unwrap() }
     };
     store.clear();
-    let unchanged = again(base.clone()).await;
+    let unchanged = again().await;
     assert_eq!((unchanged.saved, unchanged.sent, unchanged.files), (true, 0, 20));
     assert_eq!(store.count("put"), 0);
 
@@ -185,7 +188,7 @@ async fn what_was_restored_is_not_sent_again() {
     let mut grown = fs::read(to.path().join("d/7")).unwrap();
     grown.splice(500_000..500_000, *b"inserted");
     fs::write(to.path().join("d/7"), grown).unwrap();
-    let changed = again(base.clone()).await;
+    let changed = again().await;
     assert!(changed.sent > 100_000 && changed.sent < 700_000, "{changed:?}");
     let third = tempdir().unwrap();
     assert!(restore_keys(&store, &["k"], third.path()).await.hit);
@@ -195,7 +198,7 @@ async fn what_was_restored_is_not_sent_again() {
     for entry in list_all(&store, "v1/7/unprotected/packs/").await.unwrap() {
         store.delete(&entry.key).await.unwrap();
     }
-    let healed = again(base).await;
+    let healed = again().await;
     assert!(healed.saved && healed.sent > 19_000_000, "{healed:?}");
     let fourth = tempdir().unwrap();
     assert!(restore_keys(&store, &["k"], fourth.path()).await.hit);

@@ -17,8 +17,7 @@ pub async fn run(mut job: Execution, owner: Owner) -> Outcome {
     if let Err(fault) = prepare(&mut job).await {
         return fault.into();
     }
-    let mut bases = cache::Bases::new();
-    let mut outcome = match bring_in(&job, &mut bases).await {
+    let mut outcome = match bring_in(&job).await {
         Ok(()) => scripts(&mut job, &owner).await,
         Err(fault) => fault.into(),
     };
@@ -27,7 +26,7 @@ pub async fn run(mut job: Execution, owner: Owner) -> Outcome {
     }
     job.variables.set("CI_JOB_STATUS", outcome.status());
     let success = outcome.is_success();
-    cache::save(&job, success, &mut bases).await;
+    cache::save(&job, success).await;
     let outcome = outcome.and(artifacts::run(&job, success).await);
     cleanup::run(&job).await;
     outcome
@@ -38,9 +37,9 @@ async fn prepare(job: &mut Execution) -> Result<(), Fault> {
     prepare::environment(job).await
 }
 
-async fn bring_in(job: &Execution, bases: &mut cache::Bases) -> Result<(), Fault> {
+async fn bring_in(job: &Execution) -> Result<(), Fault> {
     sources::run(job).await?;
-    *bases = cache::restore(job).await;
+    cache::restore(job).await;
     download::run(job).await
 }
 

@@ -4,26 +4,21 @@ use crate::fault::causes;
 use crate::job::order::{has_caches, saves_caches};
 use crate::stage::cache_key::{is_protected_fallback, sanitize};
 use crate::stage::{Execution, Project};
-use std::collections::HashMap;
 use std::path::PathBuf;
 use warmstart_api::assignment::CacheStore;
 use warmstart_cache::store::{self, AnyStore, Credentials};
-use warmstart_cache::{Base, Key, RestoreOptions, SaveOptions, Scope, Selection};
+use warmstart_cache::{Key, RestoreOptions, SaveOptions, Scope, Selection};
 use warmstart_gitlab::payload::Cache;
 
-/// What was restored, by the cache's place in the payload: a save builds on it.
-pub type Bases = HashMap<usize, Base>;
-
 /// Restores every cache of the job, in order.
-pub async fn restore(job: &Execution) -> Bases {
-    if !has_caches(&job.order.job) {
-        return Bases::new();
+pub async fn restore(job: &Execution) {
+    if has_caches(&job.order.job) {
+        job.log.section("restore_cache", "Restoring cache", restore_all(job)).await;
     }
-    job.log.section("restore_cache", "Restoring cache", restore_all(job)).await
 }
 
 /// Saves every cache that fits the job's result.
-pub async fn save(job: &Execution, success: bool, bases: &mut Bases) {
+pub async fn save(job: &Execution, success: bool) {
     if !saves_caches(&job.order.job, success) {
         return;
     }
@@ -32,26 +27,22 @@ pub async fn save(job: &Execution, success: bool, bases: &mut Bases) {
     } else {
         ("archive_cache_on_failure", "Saving cache for failed job")
     };
-    job.log.section(name, headline, save_all(job, success, bases)).await;
+    job.log.section(name, headline, save_all(job, success)).await;
 }
 
-async fn restore_all(job: &Execution) -> Bases {
-    let mut bases = Bases::new();
-    let Some((store, project)) = ready(job).await else { return bases };
-    for (index, cache) in caches(job) {
+async fn restore_all(job: &Execution) {
+    let Some((store, project)) = ready(job).await else { return };
+    for cache in caches(job) {
         if !policy(job, cache).pull {
             job.log.info(&format!("Not downloading cache {} due to policy", cache_key(job, cache)));
             continue;
         }
-        if let Some(base) = restore_one(job, &store, &project, cache).await {
-            bases.insert(index, base);
-        }
+        restore_one(job, &store, &project, cache).await;
     }
-    bases
 }
 
 /// Tries the key, then the fallbacks: the first that is there counts.
-async fn restore_one(job: &Execution, store: &AnyStore, project: &Project, cache: &Cache) -> Option<Base> {
+async fn restore_one(job: &Execution, store: &AnyStore, project: &Project, cache: &Cache) {
     for key in keys(job, cache) {
         job.log.info(&format!("Checking cache for {key}..."));
         match restore_key(job, store, project, &key).await {
@@ -59,7 +50,7 @@ async fn restore_one(job: &Execution, store: &AnyStore, project: &Project, cache
                 restored.warnings.iter().for_each(|warning| job.log.warn(warning));
                 if restored.hit {
                     job.log.info("Successfully extracted cache");
-                    return restored.base;
+                    return;
                 }
                 job.log.print(&restored.reason.unwrap_or_else(|| "not found".to_owned()));
             }
@@ -67,7 +58,6 @@ async fn restore_one(job: &Execution, store: &AnyStore, project: &Project, cache
         }
         job.log.caution("Failed to extract cache");
     }
-    None
 }
 
 async fn restore_key(
@@ -82,28 +72,28 @@ async fn restore_key(
     Box::pin(warmstart_cache::restore(store, &scope, keys, &project.path, &options)).await
 }
 
-async fn save_all(job: &Execution, success: bool, bases: &mut Bases) {
+async fn save_all(job: &Execution, success: bool) {
     let Some((store, project)) = ready(job).await else { return };
-    for (index, cache) in caches(job) {
+    for cache in caches(job) {
         if !cache.when.fits(success) {
             continue;
         }
         let Some(key) = main_key(job, cache) else { continue };
         if policy(job, cache).push {
-            save_one(job, &store, &project, cache, &key, bases.remove(&index)).await;
+            save_one(job, &store, &project, cache, &key).await;
         } else {
             job.log.info(&format!("Not uploading cache {key} due to policy"));
         }
     }
 }
 
-async fn save_one(job: &Execution, store: &AnyStore, at: &Project, cache: &Cache, key: &Key, base: Option<Base>) {
+async fn save_one(job: &Execution, store: &AnyStore, at: &Project, cache: &Cache, key: &Key) {
     job.log.info(&format!("Creating cache {key}..."));
     let selection = Selection {
         paths: cache.paths.iter().map(|path| job.expand_path(path)).collect(),
         untracked: untracked(job, cache).await,
     };
-    let options = SaveOptions { deadline: job.settings.cache_request_timeout, base, ..SaveOptions::default() };
+    let options = SaveOptions { deadline: job.settings.cache_request_timeout, ..SaveOptions::default() };
     let saved = async {
         let scope = Scope::of_key(&job.order.job.job_info.project_id.to_string(), key)?;
         Box::pin(warmstart_cache::save(store, &scope, key, &at.path, &selection, &options)).await
@@ -161,9 +151,9 @@ fn credentials(store: &CacheStore) -> Option<Credentials> {
     })
 }
 
-fn caches(job: &Execution) -> Vec<(usize, &Cache)> {
-    let all = job.order.job.cache.iter().enumerate();
-    all.filter(|(_, cache)| cache.untracked || !cache.paths.is_empty()).collect()
+fn caches(job: &Execution) -> Vec<&Cache> {
+    let all = job.order.job.cache.iter();
+    all.filter(|cache| cache.untracked || !cache.paths.is_empty()).collect()
 }
 
 /// What a cache is used for.

@@ -1,27 +1,22 @@
 //! What a cache consists of: every path with its metadata, and where its content lies.
 //!
 //! A manifest is stored as one zstd stream of records, each after its length (`u32`, little endian): first the
-//! [`Header`], then the [`Record`]s sorted by the bytes of their paths. Records are encoded by postcard.
+//! header, then the [`Record`]s sorted by the bytes of their paths. Records are encoded by postcard. In memory a
+//! manifest is a few flat tables, so that a million paths need no more than some 200 MB.
 
 mod check;
+mod codec;
 mod load;
+mod record;
 
-use std::io::{self, Read, Write};
+pub(crate) use self::{
+    check::show,
+    codec::MAX_STORED,
+    record::{Chunk, Frame, Hole, Node, Pack, Record},
+};
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{borrow::Cow, ops::Range};
 
-pub(crate) use self::check::show;
-use crate::digest::Digest;
-
-/// The format's version, the first byte of the header.
-const VERSION: u8 = 1;
-/// The largest manifest as it is stored.
-pub(crate) const MAX_STORED: u64 = 64 << 20;
-/// The largest manifest once decompressed.
-const MAX_DECODED: u64 = 128 << 20;
-/// The largest window a stored stream may ask the decompressor for, as a power of two: 8 MiB.
-const MAX_WINDOW: u32 = 23;
 /// No path in a manifest begins with this: the names of staging directories do.
 pub(crate) const RESERVED: &[u8] = b".warmstart-restore-";
 
@@ -30,80 +25,42 @@ pub(crate) const RESERVED: &[u8] = b".warmstart-restore-";
 pub(crate) struct Manifest {
     pub(crate) packs: Vec<Pack>,
     pub(crate) frames: Vec<Frame>,
+    /// The chunks of all files, in the order of their records.
+    pub(crate) chunks: Vec<Chunk>,
+    holes: Vec<Hole>,
     /// Sorted by path, each path once, directories before what is in them.
-    pub(crate) records: Vec<Record>,
+    rows: Vec<Row>,
+    /// All paths, targets of links, names and values of attributes.
+    text: Vec<u8>,
+    attributes: Vec<(Span, Span)>,
 }
 
-/// An object of frames, one after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) struct Pack {
-    pub(crate) digest: Digest,
-    pub(crate) size: u32,
+/// A piece of [`Manifest::text`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
 }
 
-/// A run of chunks that is compressed as one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) struct Frame {
-    /// The pack's place in [`Manifest::packs`].
-    pub(crate) pack: u32,
-    pub(crate) offset: u32,
-    /// Bytes in the pack.
-    pub(crate) size: u32,
-    /// Bytes once decompressed.
-    pub(crate) raw: u32,
+/// A [`Record`] with references into the tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Row {
+    path: Span,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    mtime: (i64, u32),
+    attributes: Range<u32>,
+    content: Content,
 }
 
-/// One path.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) struct Record {
-    /// Relative, components separated by one `/`, bytes as the file system has them.
-    pub(crate) path: Vec<u8>,
-    /// The twelve lower bits.
-    pub(crate) mode: u32,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    /// Seconds since 1970 and nanoseconds.
-    pub(crate) mtime: (i64, u32),
-    pub(crate) node: Node,
-}
-
-/// What is at a path.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) enum Node {
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Content {
     Directory,
-    File {
-        size: u64,
-        chunks: Vec<Chunk>,
-    },
-    Symlink {
-        target: Vec<u8>,
-    },
-    /// Another name of the file at an earlier path.
-    Link {
-        to: Vec<u8>,
-    },
-}
-
-/// A piece of a file's content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub(crate) struct Chunk {
-    /// The frame's place in [`Manifest::frames`].
-    pub(crate) frame: u32,
-    /// Where it begins in the decompressed frame.
-    pub(crate) offset: u32,
-    pub(crate) length: u32,
-    pub(crate) digest: Digest,
-}
-
-/// What stands in front: totals that are counted when saving, and checked against limits before anything is done.
-#[derive(Debug, Deserialize, Serialize)]
-struct Header {
-    version: u8,
-    entries: u64,
-    files: u64,
-    bytes: u64,
-    packs: Vec<Pack>,
-    frames: Vec<Frame>,
+    File { size: u64, chunks: Range<u32>, holes: Range<u32> },
+    Symlink { target: Span },
+    Link { to: Span },
+    Device { major: u32, minor: u32 },
 }
 
 /// How much a cache holds.
@@ -118,77 +75,124 @@ pub(crate) struct Totals {
 }
 
 impl Manifest {
+    /// Gives the number of paths.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Gives the path at a place below [`Self::len`].
+    pub(crate) fn record(&self, at: usize) -> Record<'_> {
+        let row = &self.rows[at];
+        let attributes = self.attributes[span(&row.attributes)].iter();
+        Record {
+            path: self.text(row.path),
+            mode: row.mode,
+            uid: row.uid,
+            gid: row.gid,
+            mtime: row.mtime,
+            attributes: attributes.map(|(name, value)| (self.text(*name), self.text(*value))).collect(),
+            node: self.node(&row.content),
+        }
+    }
+
+    /// Gives all paths in order.
+    pub(crate) fn records(&self) -> impl DoubleEndedIterator<Item = Record<'_>> + ExactSizeIterator + Clone {
+        (0..self.rows.len()).map(|at| self.record(at))
+    }
+
+    /// Gives the path at a place, without the rest of its record.
+    pub(crate) fn path(&self, at: usize) -> &[u8] {
+        self.text(self.rows[at].path)
+    }
+
+    /// Gives the place of a path, if it is there.
+    #[expect(dead_code, reason = "for the save that reads no unchanged file")]
+    pub(crate) fn find(&self, path: &[u8]) -> Option<usize> {
+        self.rows.binary_search_by(|row| self.text(row.path).cmp(path)).ok()
+    }
+
+    fn node(&self, content: &Content) -> Node<'_> {
+        match content {
+            Content::Directory => Node::Directory,
+            Content::File { size, chunks, holes } => Node::File {
+                size: *size,
+                chunks: Cow::Borrowed(&self.chunks[span(chunks)]),
+                holes: Cow::Borrowed(&self.holes[span(holes)]),
+            },
+            Content::Symlink { target } => Node::Symlink { target: self.text(*target) },
+            Content::Link { to } => Node::Link { to: self.text(*to) },
+            Content::Device { major, minor } => Node::Device { major: *major, minor: *minor },
+        }
+    }
+
+    /// Adds a path; it has to come after those that are there.
+    ///
+    /// # Panics
+    /// Beyond 4 GiB of paths, far above what any manifest may have.
+    pub(crate) fn push(&mut self, record: &Record<'_>) {
+        let path = self.keep(record.path);
+        let content = self.keep_node(&record.node);
+        let first = number(self.attributes.len());
+        for (name, value) in &record.attributes {
+            let attribute = (self.keep(name), self.keep(value));
+            self.attributes.push(attribute);
+        }
+        let attributes = first..number(self.attributes.len());
+        let Record { mode, uid, gid, mtime, .. } = *record;
+        self.rows.push(Row { path, mode, uid, gid, mtime, attributes, content });
+    }
+
+    fn keep_node(&mut self, node: &Node<'_>) -> Content {
+        match node {
+            Node::Directory => Content::Directory,
+            Node::File { size, chunks, holes } => Content::File {
+                size: *size,
+                chunks: append(&mut self.chunks, chunks),
+                holes: append(&mut self.holes, holes),
+            },
+            Node::Symlink { target } => Content::Symlink { target: self.keep(target) },
+            Node::Link { to } => Content::Link { to: self.keep(to) },
+            Node::Device { major, minor } => Content::Device { major: *major, minor: *minor },
+        }
+    }
+
+    fn keep(&mut self, text: &[u8]) -> Span {
+        let start = number(self.text.len());
+        self.text.extend_from_slice(text);
+        Span { start, end: number(self.text.len()) }
+    }
+
+    fn text(&self, at: Span) -> &[u8] {
+        &self.text[at.start as usize..at.end as usize]
+    }
+
     pub(crate) fn totals(&self) -> Totals {
-        let mut totals = Totals { entries: self.records.len() as u64, ..Totals::default() };
-        for record in &self.records {
-            totals.files += u64::from(record.node != Node::Directory);
-            if let Node::File { size, .. } = record.node {
+        let mut totals = Totals { entries: self.rows.len() as u64, ..Totals::default() };
+        for row in &self.rows {
+            totals.files += u64::from(row.content != Content::Directory);
+            if let Content::File { size, .. } = row.content {
                 totals.bytes = totals.bytes.saturating_add(size);
             }
         }
         totals
     }
-
-    /// Gives the object that stores this manifest; the same manifest gives the same bytes.
-    pub(crate) fn encode(&self) -> io::Result<Vec<u8>> {
-        let Totals { entries, files, bytes } = self.totals();
-        let (packs, frames) = (self.packs.clone(), self.frames.clone());
-        let mut stream = zstd::Encoder::new(Vec::new(), 3)?;
-        write(&mut stream, &Header { version: VERSION, entries, files, bytes, packs, frames })?;
-        for record in &self.records {
-            write(&mut stream, record)?;
-        }
-        stream.finish()
-    }
-
-    /// Reads a stored manifest and checks everything it claims; the reason, if it is none. `limits` are checked
-    /// against the header before a record is read.
-    pub(crate) fn decode(stored: &Bytes, limits: impl FnOnce(Totals) -> Result<(), String>) -> Result<Self, String> {
-        let mut stream = zstd::Decoder::with_buffer(&stored[..]).map_err(|error| error.to_string())?;
-        stream.window_log_max(MAX_WINDOW).map_err(|error| error.to_string())?;
-        let mut stream = stream.take(MAX_DECODED);
-        let header: Header = read(&mut stream)?.ok_or("is empty")?;
-        let claimed = Totals { entries: header.entries, files: header.files, bytes: header.bytes };
-        limits(claimed)?;
-        let mut records = Vec::new();
-        while let Some(record) = read(&mut stream)? {
-            if records.len() as u64 == claimed.entries {
-                return Err("has more entries than it says".into());
-            }
-            records.push(record);
-        }
-        let manifest = Self { packs: header.packs, frames: header.frames, records };
-        if header.version != VERSION || manifest.totals() != claimed {
-            return Err("does not hold what its header says".into());
-        }
-        check::check(&manifest)?;
-        Ok(manifest)
-    }
 }
 
-fn write(stream: &mut impl Write, record: &impl Serialize) -> io::Result<()> {
-    let encoded = postcard::to_stdvec(record).map_err(io::Error::other)?;
-    let length = u32::try_from(encoded.len()).map_err(io::Error::other)?;
-    stream.write_all(&length.to_le_bytes())?;
-    stream.write_all(&encoded)
+fn append<T: Copy>(table: &mut Vec<T>, items: &[T]) -> Range<u32> {
+    let first = number(table.len());
+    table.extend_from_slice(items);
+    first..number(table.len())
 }
 
-/// Reads one record; none at the end. Memory grows with what is really there, not with the length it claims.
-fn read<T: DeserializeOwned>(stream: &mut impl Read) -> Result<Option<T>, String> {
-    let mut length = [0; 4];
-    match stream.read(&mut length[..1]).map_err(|error| error.to_string())? {
-        0 => return Ok(None),
-        _ => stream.read_exact(&mut length[1..]).map_err(|error| error.to_string())?,
-    }
-    let length = u32::from_le_bytes(length);
-    let mut encoded = Vec::new();
-    stream.take(length.into()).read_to_end(&mut encoded).map_err(|error| error.to_string())?;
-    if encoded.len() != length as usize {
-        return Err("ends in the middle of a record".into());
-    }
-    match postcard::take_from_bytes(&encoded) {
-        Ok((record, [])) => Ok(Some(record)),
-        Ok(_) => Err("has a record with more bytes than it needs".into()),
-        Err(error) => Err(format!("has a record that cannot be read: {error}")),
-    }
+fn span(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
+}
+
+/// Readers stop at 192 MiB and writers at the paths of a disk long before a table has so many entries.
+fn number(length: usize) -> u32 {
+    u32::try_from(length).expect("a manifest's tables stay below 4 GiB")
 }

@@ -13,7 +13,7 @@ use rustix::{
 
 use super::staging::Staging;
 use crate::{
-    confined::{Kind, directory_at, join, meta_at, names},
+    confined::{Kind, Root, directory_at, join, meta_at, names},
     error::Error,
     manifest::show,
 };
@@ -30,12 +30,12 @@ enum Done {
 }
 
 /// Moves everything in the staging tree into the target, or, if that fails, nothing.
-pub(super) fn apply(staging: &Staging) -> Result<(), Error> {
+pub(super) fn apply(staging: &Staging, target: &Root) -> Result<(), Error> {
     let mut log = Vec::new();
     let (mut open, mut path) = (vec![Vec::new()], Vec::new());
     while let Some(directory) = open.pop() {
-        if let Err(error) = merge(staging, &directory, &mut open, &mut log, &mut path) {
-            undo(staging, log);
+        if let Err(error) = merge(staging, target, &directory, &mut open, &mut log, &mut path) {
+            undo(staging, target, log);
             return Err(Error::file("rename into place", show(&path), error));
         }
     }
@@ -45,13 +45,14 @@ pub(super) fn apply(staging: &Staging) -> Result<(), Error> {
 /// Moves the content of a directory that both have; those in it that both have are added to `open`.
 fn merge(
     staging: &Staging,
+    target: &Root,
     directory: &[u8],
     open: &mut Vec<Vec<u8>>,
     log: &mut Vec<(Vec<u8>, Done)>,
     path: &mut Vec<u8>,
 ) -> io::Result<()> {
     *path = directory.to_vec();
-    let (from, to) = (staging.tree().directory(directory)?, staging.target().directory(directory)?);
+    let (from, to) = (staging.tree().directory(directory)?, target.directory(directory)?);
     for name in names(&from)? {
         *path = join(directory, &name);
         let place = || place(staging, &from, &to, &name, log.len());
@@ -118,10 +119,10 @@ fn replace_in_two_steps(
 }
 
 /// Takes back what was done, the last first.
-fn undo(staging: &Staging, log: Vec<(Vec<u8>, Done)>) {
+fn undo(staging: &Staging, target: &Root, log: Vec<(Vec<u8>, Done)>) {
     for (path, done) in log.into_iter().rev() {
         let back = || {
-            let ((from, name), (to, _)) = (staging.target().parent(&path)?, staging.tree().parent(&path)?);
+            let ((from, name), (to, _)) = (target.parent(&path)?, staging.tree().parent(&path)?);
             match done {
                 Done::Moved => Ok(renameat(&from, name, &to, name)?),
                 Done::Exchanged => Ok(renameat_with(&from, name, &to, name, RenameFlags::EXCHANGE)?),
@@ -143,7 +144,6 @@ mod tests {
     use std::{fs, sync::Arc};
 
     use super::*;
-    use crate::confined::Root;
 
     #[test]
     fn a_replacement_in_two_steps_can_be_undone() {
@@ -151,12 +151,13 @@ mod tests {
         let path = |name: &str| directory.path().join(name);
         fs::create_dir(path("x")).unwrap();
         fs::write(path("x/inside"), "old").unwrap();
-        let staging = Staging::new(Arc::new(Root::open(directory.path()).unwrap())).unwrap();
-        let (from, to) = (staging.tree().directory(b"").unwrap(), staging.target().directory(b"").unwrap());
+        let target = Arc::new(Root::open(directory.path()).unwrap());
+        let staging = Staging::new(target.clone()).unwrap();
+        let (from, to) = (staging.tree().directory(b"").unwrap(), target.directory(b"").unwrap());
         rustix::fs::mkdirat(&from, "x", rustix::fs::Mode::RWXU).unwrap();
         let done = replace_in_two_steps(&staging, &from, &to, b"x", 0).unwrap();
         assert!(!path("x/inside").exists());
-        undo(&staging, vec![(b"x".to_vec(), done)]);
+        undo(&staging, &target, vec![(b"x".to_vec(), done)]);
         assert_eq!(fs::read(path("x/inside")).unwrap(), b"old");
         drop(staging);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);

@@ -24,11 +24,13 @@ use self::{
 use crate::{
     confined::Root,
     deadline::{Deadline, blocking},
+    digest::Digest,
     error::Error,
     manifest::Manifest,
-    options::{Base, RestoreOptions, Restored},
+    options::{RestoreOptions, Restored},
     reference,
     scope::{Key, Scope},
+    stat_record::{Records, Stat, StatRecord},
     store::Store,
 };
 
@@ -54,25 +56,45 @@ pub async fn restore<S: Store>(
     directory: &Path,
     options: &RestoreOptions,
 ) -> Result<Restored, Error> {
+    stage(store, scope, keys, directory, options).await?.commit(directory).await
+}
+
+/// Does all of a [`restore()`] but the renames, in a staging directory inside `beside`: a directory on the file system of the
+/// one that [`Staged::commit`] is given later.
+pub async fn stage<S: Store>(
+    store: &S,
+    scope: &Scope,
+    keys: &[Key],
+    beside: &Path,
+    options: &RestoreOptions,
+) -> Result<Staged, Error> {
     keys.iter().try_for_each(|key| scope.admit(key))?;
-    let root = Root::open(directory).map_err(|error| Error::file("open the directory", directory, error))?;
+    let root = Root::open(beside).map_err(|error| Error::file("open the directory", beside, error))?;
     let root = Arc::new(root);
     let job = Job { store, scope, root, options, deadline: Deadline::after(options.deadline) };
     job.remove_leftovers().await?;
     let mut reasons = Vec::new();
     for (position, key) in keys.iter().enumerate() {
         match Box::pin(job.restore(key)).await {
-            Ok(Some(restored)) => return Ok(Restored { exact: position == 0, reason: join(&reasons), ..restored }),
+            Ok(Some((restored, tree))) => {
+                let restored = Restored { exact: position == 0, reason: join(&reasons), ..restored };
+                return Ok(Staged { restored, tree: Some(Tree { asked: keys[0].clone(), ..tree }) });
+            }
             Ok(None) => reasons.push(format!("no cache for {key}")),
             Err(error) => {
-                reasons.push(format!("the cache of {key} was not restored: {error}"));
+                reasons.push(failure(key, &error));
                 if is_hopeless(&error) {
                     break;
                 }
             }
         }
     }
-    Ok(Restored { reason: join(&reasons).or_else(|| Some("no key was given".into())), ..Restored::default() })
+    let reason = join(&reasons).or_else(|| Some("no key was given".into()));
+    Ok(Staged { restored: Restored { reason, ..Restored::default() }, tree: None })
+}
+
+fn failure(key: &Key, error: &Error) -> String {
+    format!("the cache of {key} was not restored: {error}")
 }
 
 fn join(reasons: &[String]) -> Option<String> {
@@ -82,6 +104,72 @@ fn join(reasons: &[String]) -> Option<String> {
 /// Whether another key of the same store will fare no better.
 fn is_hopeless(error: &Error) -> bool {
     error.is_retryable() || matches!(error, Error::Denied { .. } | Error::Deadline { .. })
+}
+
+/// A cache that was fetched and verified and waits to be renamed into place, or the reason why there is none. Dropped,
+/// it leaves nothing behind; that may take a while and blocks.
+#[derive(Debug)]
+pub struct Staged {
+    restored: Restored,
+    tree: Option<Tree>,
+}
+
+/// A tree in its staging directory, and what a stat record of it says.
+#[derive(Debug)]
+struct Tree {
+    writer: Arc<Writer>,
+    scope: Scope,
+    /// The first of the keys.
+    asked: Key,
+    found: Key,
+    manifest: Digest,
+    created: Timestamp,
+    records: Option<Records>,
+}
+
+impl Staged {
+    /// Gives what there is to commit, as the restore will report it.
+    #[must_use]
+    pub fn restored(&self) -> &Restored {
+        &self.restored
+    }
+
+    /// Renames everything into `directory`, or, if that fails, nothing.
+    pub async fn commit(self, directory: &Path) -> Result<Restored, Error> {
+        let Self { restored, tree: Some(tree) } = self else { return Ok(self.restored) };
+        let root = Root::open(directory).map_err(|error| Error::file("open the directory", directory, error))?;
+        blocking(move || {
+            let found = tree.found.clone();
+            Ok(match tree.commit(&root) {
+                Ok(warnings) => Restored { warnings, ..restored },
+                Err(error) => Restored { reason: Some(failure(&found, &error)), ..Restored::default() },
+            })
+        })
+        .await
+    }
+}
+
+impl Tree {
+    fn commit(self, root: &Root) -> Result<Vec<String>, Error> {
+        if let Some(records) = &self.records {
+            records.remove(&self.scope, &self.asked, root);
+        }
+        let warnings = self.writer.commit(root)?;
+        if let Some(records) = &self.records
+            && let Err(error) = self.note(records, root)
+        {
+            tracing::warn!("what was restored is not noted, the next save reads everything: {error}");
+        }
+        Ok(warnings)
+    }
+
+    /// Notes what the files look like, after everything that changes that.
+    fn note(&self, records: &Records, root: &Root) -> std::io::Result<()> {
+        let manifest = self.writer.manifest();
+        let stats = (0..manifest.len()).map(|at| root.meta(manifest.path(at)).ok().and_then(|meta| Stat::of(&meta)));
+        let record = StatRecord::new(&self.scope, &self.found, self.manifest, self.created, stats.collect())?;
+        records.store(&self.asked, root, &record)
+    }
 }
 
 /// One restore.
@@ -103,8 +191,8 @@ impl<S: Store> Job<'_, S> {
         .await
     }
 
-    /// Restores a key's newest cache; `None` if it has none.
-    async fn restore(&self, key: &Key) -> Result<Option<Restored>, Error> {
+    /// Stages a key's newest cache; `None` if it has none.
+    async fn restore(&self, key: &Key) -> Result<Option<(Restored, Tree)>, Error> {
         let Some((reference, digest)) = reference::newest(self.store, self.scope, key, &self.deadline).await? else {
             return Ok(None);
         };
@@ -112,22 +200,17 @@ impl<S: Store> Job<'_, S> {
         let manifest = Manifest::load(self.store, self.scope, &digest, limits, &self.deadline).await?;
         let totals = manifest.totals();
         self.options.progress.begin(totals.bytes);
-        let warnings = self.write(manifest).await?;
+        let writer = self.write(manifest).await?;
         let created = reference.created().unwrap_or(Timestamp::UNIX_EPOCH);
-        Ok(Some(Restored {
-            hit: true,
-            key: Some(key.to_string()),
-            files: totals.files,
-            bytes: totals.bytes,
-            warnings,
-            base: Some(Base { scope: self.scope.clone(), key: key.clone(), manifest: digest, created }),
-            ..Restored::default()
-        }))
+        let (files, bytes) = (totals.files, totals.bytes);
+        let restored = Restored { hit: true, key: Some(key.to_string()), files, bytes, ..Restored::default() };
+        let (scope, records) = (self.scope.clone(), self.options.records.clone());
+        let tree = Tree { writer, scope, asked: key.clone(), found: key.clone(), manifest: digest, created, records };
+        Ok(Some((restored, tree)))
     }
 
-    /// Brings the manifest's tree into the directory; gives warnings. On an error the directory is as it was, and
-    /// nothing of the attempt is left once this returns.
-    async fn write(&self, manifest: Manifest) -> Result<Vec<String>, Error> {
+    /// Writes the manifest's tree into a staging directory. After an error nothing of it is left.
+    async fn write(&self, manifest: Manifest) -> Result<Arc<Writer>, Error> {
         let (root, options, deadline) = (self.root.clone(), self.options.clone(), self.deadline);
         let writer = blocking(move || {
             let writer = Writer::new(Arc::new(manifest), Staging::new(root)?, options, deadline);
@@ -136,7 +219,7 @@ impl<S: Store> Job<'_, S> {
         .await?;
         let fetched = self.fetch(&writer).await;
         // The last owner removes the staging directory: that takes a while and has to happen before we return.
-        blocking(move || fetched.and_then(|()| writer.finish())).await
+        blocking(move || fetched.and_then(|()| writer.complete()).map(|()| writer)).await
     }
 
     /// Fetches and writes all content. Everything under way has ended when this returns, also after an error.

@@ -56,10 +56,13 @@ impl Plan {
 
 fn pieces(manifest: &Manifest) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    for (record, number) in manifest.records.iter().zip(0..) {
-        let Node::File { chunks, .. } = &record.node else { continue };
-        let mut at = 0;
+    for (record, number) in manifest.records().zip(0..) {
+        let Node::File { chunks, holes, .. } = record.node else { continue };
+        let (mut at, mut holes) = (0, holes.iter().peekable());
         for (chunk, position) in chunks.iter().zip(0..) {
+            if let Some(hole) = holes.next_if(|hole| hole.start == at) {
+                at += hole.length;
+            }
             pieces.push(Piece { frame: chunk.frame, record: number, chunk: position, at });
             at += u64::from(chunk.length);
         }
@@ -96,21 +99,27 @@ mod tests {
     use super::*;
     use crate::{
         digest::Digest,
-        manifest::{Chunk, Frame, Record},
+        manifest::{Chunk, Frame, Hole, Record},
     };
 
-    fn file(path: &str, frames: &[u32]) -> Record {
-        let chunk = |frame: &u32| Chunk { frame: *frame, offset: 0, length: 10, digest: Digest::of(b"") };
-        let node = Node::File { size: 10 * frames.len() as u64, chunks: frames.iter().map(chunk).collect() };
-        Record { path: path.into(), mode: 0, uid: 0, gid: 0, mtime: (0, 0), node }
+    fn manifest(frames: Vec<Frame>, files: &[(&[u32], Vec<Hole>)]) -> Manifest {
+        let mut manifest = Manifest::default();
+        manifest.frames = frames;
+        for ((frames, holes), name) in files.iter().zip(b'a'..) {
+            let chunk = |frame: &u32| Chunk { frame: *frame, offset: 0, length: 10, digest: Digest::of(b"") };
+            let (size, chunks) = (10 * frames.len() as u64, frames.iter().map(chunk).collect());
+            let node = Node::File { size, chunks, holes: holes.into() };
+            let (path, attributes) = (&[name][..], Vec::new());
+            manifest.push(&Record { path, mode: 0, uid: 0, gid: 0, mtime: (0, 0), attributes, node });
+        }
+        manifest
     }
 
     #[test]
     fn neighbouring_frames_are_read_together_and_each_only_once() {
         let frame = |pack, offset, size| Frame { pack, offset, size, raw: 10 };
         let frames = vec![frame(0, 100, 50), frame(0, 0, 100), frame(0, 1_000_000, 5), frame(1, 1_000_005, 5)];
-        let records = vec![file("a", &[0, 3]), file("b", &[1, 0, 2])];
-        let plan = Plan::new(&Manifest { packs: Vec::new(), frames, records });
+        let plan = Plan::new(&manifest(frames, &[(&[0, 3], Vec::new()), (&[1, 0, 2], Vec::new())]));
         let runs: Vec<_> = plan.runs.iter().map(|run| (run.pack, run.start, run.end, run.frames.len())).collect();
         assert_eq!(runs, [(0, 0, 150, 2), (0, 1_000_000, 1_000_005, 1), (1, 1_000_005, 1_000_010, 1)]);
         let shared = &plan.runs[0].frames[1];
@@ -121,8 +130,15 @@ mod tests {
     #[test]
     fn a_run_is_bounded() {
         let frames = (0..8).map(|n| Frame { pack: 0, offset: n << 20, size: 1 << 20, raw: 10 }).collect();
-        let records = vec![file("a", &[0, 1, 2, 3, 4, 5, 6, 7])];
-        let plan = Plan::new(&Manifest { packs: Vec::new(), frames, records });
+        let plan = Plan::new(&manifest(frames, &[(&[0, 1, 2, 3, 4, 5, 6, 7], Vec::new())]));
         assert_eq!(plan.runs.iter().map(|run| run.end - run.start).collect::<Vec<_>>(), [4 << 20, 4 << 20]);
+    }
+
+    #[test]
+    fn chunks_lie_around_the_holes() {
+        let frames = vec![Frame { pack: 0, offset: 0, size: 10, raw: 10 }];
+        let holes = [(0, 5), (15, 100), (125, 1)].map(|(start, length)| Hole { start, length });
+        let plan = Plan::new(&manifest(frames, &[(&[0, 0], holes.to_vec())]));
+        assert_eq!(plan.pieces.iter().map(|piece| piece.at).collect::<Vec<_>>(), [5, 115]);
     }
 }

@@ -1,6 +1,6 @@
 //! The directory in which a tree grows before it is renamed into place.
 //!
-//! It lies inside the target, so that it is on the same file system, under a name that no manifest may have. Its
+//! It lies inside the target, or wherever the caller says on the same file system, under a name that no manifest may have. Its
 //! owner holds a lock on it as long as it lives: one whose lock is free belongs to a run that was killed, and the
 //! next run removes it.
 
@@ -20,7 +20,7 @@ use crate::{
 /// A staging directory; removed, with what is left in it, when dropped.
 #[derive(Debug)]
 pub(crate) struct Staging {
-    target: Arc<Root>,
+    parent: Arc<Root>,
     name: Vec<u8>,
     top: OwnedFd,
     tree: Root,
@@ -28,25 +28,21 @@ pub(crate) struct Staging {
 }
 
 impl Staging {
-    /// Makes an empty one in `target`.
-    pub(crate) fn new(target: Arc<Root>) -> Result<Self, Error> {
-        let error = |error| Error::file("make a staging directory in", "the target", error);
+    /// Makes an empty one in `parent`.
+    pub(crate) fn new(parent: Arc<Root>) -> Result<Self, Error> {
+        let error = |error| Error::file("make a", "staging directory", error);
         loop {
             let name = [RESERVED, hex::encode(rand::random::<[u8; 8]>()).as_bytes()].concat();
-            let Some(top) = make(&target, &name).map_err(error)? else { continue };
+            let Some(top) = make(&parent, &name).map_err(error)? else { continue };
             let inner = make_in(&top, b"tree").and_then(|tree| Ok((Root::of(tree), make_in(&top, b"aside")?)));
             return match inner {
-                Ok((tree, aside)) => Ok(Self { target, name, top, tree, aside }),
+                Ok((tree, aside)) => Ok(Self { parent, name, top, tree, aside }),
                 Err(reason) => {
-                    let _ = remove(target.handle(), &name, &top);
+                    let _ = remove(parent.handle(), &name, &top);
                     Err(error(reason))
                 }
             };
         }
-    }
-
-    pub(crate) fn target(&self) -> &Root {
-        &self.target
     }
 
     /// Gives the directory that stands for the target.
@@ -62,7 +58,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if let Err(error) = remove(self.target.handle(), &self.name, &self.top) {
+        if let Err(error) = remove(self.parent.handle(), &self.name, &self.top) {
             tracing::warn!("staging directory {} was not removed: {error}", show(&self.name));
         }
     }

@@ -38,6 +38,7 @@ use crate::{
 const SETUID: u32 = 0o6000;
 
 /// Writes one manifest's tree; several threads may do so at once.
+#[derive(Debug)]
 pub(super) struct Writer {
     manifest: Arc<Manifest>,
     staging: Staging,
@@ -53,11 +54,11 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(manifest: Arc<Manifest>, staging: Staging, options: RestoreOptions, deadline: Deadline) -> Self {
-        let chunks = |record: &Record| match &record.node {
+        let chunks = |record: Record<'_>| match &record.node {
             Node::File { chunks, .. } => AtomicU32::new(u32::try_from(chunks.len()).unwrap_or(u32::MAX)),
             _ => AtomicU32::new(0),
         };
-        let missing = manifest.records.iter().map(chunks).collect();
+        let missing = manifest.records().map(chunks).collect();
         let chown = geteuid().is_root();
         let (dropped, disowned) = (AtomicU64::new(0), AtomicBool::new(false));
         Self { manifest, staging, options, deadline, missing, chown, dropped, disowned }
@@ -71,9 +72,9 @@ impl Writer {
     pub(super) fn prepare(&self) -> Result<(), Error> {
         self.check_space()?;
         let (mut parent, mut implied) = (Vec::new(), 0);
-        for record in &self.manifest.records {
+        for record in self.manifest.records() {
             self.deadline.check("restore the cache")?;
-            implied += self.prepare_record(record, &mut parent).map_err(|error| failed("make", record, error))?;
+            implied += self.prepare_record(&record, &mut parent).map_err(|error| failed("make", &record, error))?;
             if implied > self.options.limits.entries {
                 let what = format!("{implied} directories that lead to files");
                 return Err(Error::Limit { what, limit: self.options.limits.entries });
@@ -97,9 +98,9 @@ impl Writer {
     }
 
     /// Gives how many directories that are not in the manifest it had to make. `made` is the last parent.
-    fn prepare_record(&self, record: &Record, made: &mut Vec<u8>) -> io::Result<u64> {
+    fn prepare_record(&self, record: &Record<'_>, made: &mut Vec<u8>) -> io::Result<u64> {
         let tree = self.staging.tree();
-        let (parent, name) = split(&record.path);
+        let (parent, name) = split(record.path);
         let mut implied = 0;
         if parent != made.as_slice() {
             implied = make_parents(tree, parent)?;
@@ -108,18 +109,20 @@ impl Writer {
         self.make(record, &tree.directory(parent)?, name).map(|()| implied)
     }
 
-    fn make(&self, record: &Record, directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    fn make(&self, record: &Record<'_>, directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
         match &record.node {
             Node::Directory => match mkdirat(directory, name, Mode::RWXU) {
                 Err(Errno::EXIST) => Ok(()),
                 made => Ok(made?),
             },
-            Node::File { size: 0, .. } => self.set_file(&create(directory, name)?, record),
+            // All of it is holes, or nothing.
+            Node::File { chunks, .. } if chunks.is_empty() => self.set_file(&create(directory, name)?, record),
             Node::Symlink { target } => {
-                symlinkat(&target[..], directory, name)?;
+                symlinkat(*target, directory, name)?;
                 self.own(|uid, gid| chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW), record);
                 Ok(utimensat(directory, name, &times(record), AtFlags::SYMLINK_NOFOLLOW)?)
             }
+            Node::Device { .. } => Err(Errno::PERM.into()),
             Node::File { .. } | Node::Link { .. } => Ok(()),
         }
     }
@@ -133,22 +136,22 @@ impl Writer {
                 .map_err(|reason| Error::damaged(object, reason))?;
             for piece in &plan.pieces[wanted.pieces.clone()] {
                 self.deadline.check("restore the cache")?;
-                let record = &self.manifest.records[piece.record as usize];
+                let record = self.manifest.record(piece.record as usize);
                 let Node::File { chunks, .. } = &record.node else { continue };
                 let chunk = &chunks[piece.chunk as usize];
                 let bytes = &content[chunk.offset as usize..][..chunk.length as usize];
                 if Digest::of(bytes) != chunk.digest {
                     return Err(Error::damaged(object, "a chunk does not have the content of its digest"));
                 }
-                self.write_piece(piece.record, piece.at, bytes).map_err(|error| failed("write", record, error))?;
+                self.write_piece(piece.record, piece.at, bytes).map_err(|error| failed("write", &record, error))?;
             }
         }
         Ok(())
     }
 
     fn write_piece(&self, number: u32, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let record = &self.manifest.records[number as usize];
-        let (parent, name) = self.staging.tree().parent(&record.path)?;
+        let record = self.manifest.record(number as usize);
+        let (parent, name) = self.staging.tree().parent(record.path)?;
         let file = create(&parent, name)?;
         // What is all zeros stays a hole.
         if bytes.iter().any(|byte| *byte != 0) {
@@ -157,21 +160,25 @@ impl Writer {
         self.options.progress.add(bytes.len() as u64);
         // The last one to write finishes the file, whichever chunk it has.
         if self.missing[number as usize].fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.set_file(&file, record)
+            self.set_file(&file, &record)
         } else {
             Ok(())
         }
     }
 
-    /// Completes the tree and renames it into place; gives warnings.
-    pub(super) fn finish(&self) -> Result<Vec<String>, Error> {
+    /// Completes the tree in its staging directory.
+    pub(super) fn complete(&self) -> Result<(), Error> {
         self.check_complete()?;
         self.make_links()?;
-        self.set_directories(self.staging.tree(), Mode::RWXU)?;
-        apply(&self.staging)?;
+        self.set_directories(self.staging.tree(), Mode::RWXU)
+    }
+
+    /// Renames the tree into a directory; gives warnings.
+    pub(super) fn commit(&self, target: &Root) -> Result<Vec<String>, Error> {
+        apply(&self.staging, target)?;
         let mut warnings = Vec::new();
         // Renames have changed times, and only now may a directory become read-only.
-        if let Err(error) = self.set_directories(self.staging.target(), Mode::empty()) {
+        if let Err(error) = self.set_directories(target, Mode::empty()) {
             warnings.push(format!("not all directories have their mode and time: {error}"));
         }
         match self.dropped.load(Ordering::Relaxed) {
@@ -187,44 +194,45 @@ impl Writer {
     fn check_complete(&self) -> Result<(), Error> {
         match self.missing.iter().position(|missing| missing.load(Ordering::Acquire) != 0) {
             None => Ok(()),
-            Some(at) => Err(failed("complete", &self.manifest.records[at], io::ErrorKind::UnexpectedEof.into())),
+            Some(at) => Err(failed("complete", &self.manifest.record(at), io::ErrorKind::UnexpectedEof.into())),
         }
     }
 
     fn make_links(&self) -> Result<(), Error> {
         let tree = self.staging.tree();
-        for record in &self.manifest.records {
-            let Node::Link { to } = &record.node else { continue };
+        for record in self.manifest.records() {
+            let Node::Link { to } = record.node else { continue };
             let link = || {
-                let ((from, old), (parent, name)) = (tree.parent(to)?, tree.parent(&record.path)?);
+                let ((from, old), (parent, name)) = (tree.parent(to)?, tree.parent(record.path)?);
                 Ok(linkat(from, old, parent, name, AtFlags::empty())?)
             };
-            link().map_err(|error| failed("link", record, error))?;
+            link().map_err(|error| failed("link", &record, error))?;
         }
         Ok(())
     }
 
     /// Gives directories their owners, modes and times, those inside first. `extra` is added to each mode.
     fn set_directories(&self, root: &Root, extra: Mode) -> Result<(), Error> {
-        for record in self.manifest.records.iter().rev().filter(|record| record.node == Node::Directory) {
+        for record in self.manifest.records().rev().filter(|record| record.node == Node::Directory) {
             let set = || {
-                let handle = root.directory(&record.path)?;
-                self.own(|uid, gid| fchown(&handle, Some(uid), Some(gid)), record);
-                fchmod(&handle, Mode::from_raw_mode(self.mode(record)) | extra)?;
-                Ok(futimens(&handle, &times(record))?)
+                let handle = root.directory(record.path)?;
+                self.own(|uid, gid| fchown(&handle, Some(uid), Some(gid)), &record);
+                fchmod(&handle, Mode::from_raw_mode(self.mode(&record)) | extra)?;
+                Ok(futimens(&handle, &times(&record))?)
             };
-            set().map_err(|error| failed("finish", record, error))?;
+            set().map_err(|error| failed("finish", &record, error))?;
         }
-        let count =
-            |record: &&Record| matches!(record.node, Node::Directory | Node::File { .. }) && record.mode & SETUID != 0;
+        let count = |record: &Record<'_>| {
+            matches!(record.node, Node::Directory | Node::File { .. }) && record.mode & SETUID != 0
+        };
         if !self.options.keep_setuid {
-            self.dropped.store(self.manifest.records.iter().filter(count).count() as u64, Ordering::Relaxed);
+            self.dropped.store(self.manifest.records().filter(count).count() as u64, Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// Gives a file its size, owner, mode and time, in this order: a change of owner takes bits of the mode.
-    fn set_file(&self, file: &File, record: &Record) -> io::Result<()> {
+    fn set_file(&self, file: &File, record: &Record<'_>) -> io::Result<()> {
         if let Node::File { size, .. } = record.node {
             ftruncate(file, size)?;
         }
@@ -234,12 +242,12 @@ impl Writer {
         Ok(futimens(file, &times(record))?)
     }
 
-    fn mode(&self, record: &Record) -> u32 {
+    fn mode(&self, record: &Record<'_>) -> u32 {
         if self.options.keep_setuid { record.mode } else { record.mode & !SETUID }
     }
 
     /// Gives something to its owner where this process may; gives whether it is theirs now.
-    fn own(&self, chown: impl FnOnce(Uid, Gid) -> rustix::io::Result<()>, record: &Record) -> bool {
+    fn own(&self, chown: impl FnOnce(Uid, Gid) -> rustix::io::Result<()>, record: &Record<'_>) -> bool {
         if !self.chown {
             return record.uid == geteuid().as_raw() && record.gid == getegid().as_raw();
         }
@@ -270,12 +278,12 @@ fn create(parent: &impl std::os::fd::AsFd, name: &[u8]) -> io::Result<File> {
     Ok(openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
-fn times(record: &Record) -> Timestamps {
+fn times(record: &Record<'_>) -> Timestamps {
     let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     let mtime = Timespec { tv_sec: record.mtime.0, tv_nsec: record.mtime.1.into() };
     Timestamps { last_access: omit, last_modification: mtime }
 }
 
-fn failed(action: &'static str, record: &Record, error: io::Error) -> Error {
-    Error::file(action, show(&record.path), error)
+fn failed(action: &'static str, record: &Record<'_>, error: io::Error) -> Error {
+    Error::file(action, show(record.path), error)
 }

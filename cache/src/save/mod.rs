@@ -15,11 +15,12 @@ use crate::{
     digest::Digest,
     error::Error,
     manifest::{self, Manifest, Pack},
-    options::{Base, Limits, SaveOptions, Saved, Selection},
+    options::{Limits, SaveOptions, Saved, Selection},
     reference::Reference,
     restore::staging,
     scope::{Key, Scope},
     select::{Selected, select},
+    stat_record::StatRecord,
     store::Store,
 };
 
@@ -84,7 +85,8 @@ impl<S: Store> Job<'_, S> {
     }
 
     async fn save(&self, selected: Arc<Selected>, mut saved: Saved) -> Result<Saved, Error> {
-        let base = self.base(&mut saved.warnings).await;
+        let record = self.options.records.as_ref().and_then(|records| records.load(self.scope, self.key, &self.root));
+        let base = self.base(record.as_ref(), &mut saved.warnings).await;
         let mut sent = self.send(&selected, base.clone()).await?;
         if !self.packs_are_there(&sent.manifest, &base).await? {
             saved.sent += sent.bytes;
@@ -94,14 +96,14 @@ impl<S: Store> Job<'_, S> {
         (saved.files, saved.bytes) = (totals.files, totals.bytes);
         saved.sent += sent.bytes;
         saved.warnings.append(&mut sent.warnings);
-        if sent.manifest.records.is_empty() {
+        if sent.manifest.is_empty() {
             saved.reason = Some("nothing to save: no file could be read".into());
             return Ok(saved);
         }
         let encoded = encode(&sent.manifest)?;
         let digest = Digest::of(&encoded);
         saved.saved = true;
-        if self.is_current(&digest) {
+        if record.is_some_and(|record| self.is_current(&record, &digest)) {
             saved.reason = Some("nothing changed since it was restored".into());
             return Ok(saved);
         }
@@ -112,12 +114,9 @@ impl<S: Store> Job<'_, S> {
     }
 
     /// Reads the manifest whose chunks need not be sent; an empty one where there is none that can be used.
-    async fn base(&self, warnings: &mut Vec<String>) -> Arc<Manifest> {
-        let Some(base) = &self.options.base else { return Arc::default() };
-        if base.scope != *self.scope {
-            return Arc::default();
-        }
-        match Manifest::load(self.store, self.scope, &base.manifest, self.options.limits, &self.deadline).await {
+    async fn base(&self, record: Option<&StatRecord>, warnings: &mut Vec<String>) -> Arc<Manifest> {
+        let Some(record) = record else { return Arc::default() };
+        match Manifest::load(self.store, self.scope, &record.manifest, self.options.limits, &self.deadline).await {
             Ok(manifest) => Arc::new(manifest),
             Err(error) => {
                 warnings.push(format!("everything is sent again: {error}"));
@@ -152,11 +151,9 @@ impl<S: Store> Job<'_, S> {
     }
 
     /// Whether the key stands for this manifest already, by a ref that is young.
-    fn is_current(&self, digest: &Digest) -> bool {
-        let young = |base: &Base| Timestamp::now().as_second() - base.created.as_second() < REFRESH;
-        self.options.base.as_ref().is_some_and(|base| {
-            base.scope == *self.scope && base.key == *self.key && base.manifest == *digest && young(base)
-        })
+    fn is_current(&self, record: &StatRecord, digest: &Digest) -> bool {
+        let young = Timestamp::now().as_second() - record.created < REFRESH;
+        record.key == *self.key && record.manifest == *digest && young
     }
 }
 

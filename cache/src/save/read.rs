@@ -1,6 +1,7 @@
 //! Reading files into a manifest, on a thread that may block.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fs::File,
     io::{self, ErrorKind, Read as _},
@@ -34,6 +35,14 @@ pub(super) struct Output {
     pub(super) warnings: Vec<String>,
 }
 
+/// What is at a path.
+enum Found {
+    Directory,
+    File { size: u64, chunks: Vec<Chunk> },
+    Symlink(Vec<u8>),
+    Link(Vec<u8>),
+}
+
 /// Why a file is not saved, though the save goes on.
 enum Trouble {
     /// This file only.
@@ -47,17 +56,17 @@ impl Reader {
     pub(super) fn read(&self, base: &Manifest, send: impl FnMut(Packed) -> io::Result<()>) -> Result<Output, Error> {
         let stopped = |error| Error::file("pack", "files", error);
         let mut packer = Packer::new(base, send).map_err(stopped)?;
-        let (mut records, mut warnings, mut linked) = (Vec::new(), Vec::new(), HashMap::new());
+        let (mut manifest, mut warnings, mut linked) = (Manifest::default(), Vec::new(), HashMap::new());
         self.progress.begin(self.selected.entries.values().map(Meta::file_size).sum());
         for (path, meta) in &self.selected.entries {
             self.deadline.check("save the cache")?;
             match self.node(path, meta, &mut linked, &mut packer) {
-                Ok((meta, node)) => records.push(record(path, &meta, node)),
+                Ok((meta, found)) => manifest.push(&record(path, &meta, &found)),
                 Err(Trouble::Skip(reason)) => warnings.push(format!("{}: {reason}", show(path))),
                 Err(Trouble::Stop(error)) => return Err(stopped(error)),
             }
         }
-        Ok(Output { manifest: packer.finish(records).map_err(stopped)?, warnings })
+        Ok(Output { manifest: packer.finish(manifest).map_err(stopped)?, warnings })
     }
 
     /// Reads what is at a path, with the metadata that its content had.
@@ -67,15 +76,15 @@ impl Reader {
         meta: &Meta,
         linked: &mut HashMap<((u32, u32), u64), Vec<u8>>,
         packer: &mut Packer<Send>,
-    ) -> Result<(Meta, Node), Trouble> {
+    ) -> Result<(Meta, Found), Trouble> {
         match meta.kind {
-            Kind::Directory => Ok((*meta, Node::Directory)),
+            Kind::Directory => Ok((*meta, Found::Directory)),
             Kind::Symlink => self.symlink(path, meta),
             Kind::Special => Err(Trouble::Skip("is a socket, a device or a pipe and is left out".into())),
             Kind::File => {
                 let identity = (meta.device, meta.inode);
                 if let Some(to) = linked.get(&identity) {
-                    return Ok((*meta, Node::Link { to: to.clone() }));
+                    return Ok((*meta, Found::Link(to.clone())));
                 }
                 let read = self.file(path, packer)?;
                 if meta.links > 1 {
@@ -86,10 +95,10 @@ impl Reader {
         }
     }
 
-    fn symlink(&self, path: &[u8], meta: &Meta) -> Result<(Meta, Node), Trouble> {
+    fn symlink(&self, path: &[u8], meta: &Meta) -> Result<(Meta, Found), Trouble> {
         let read = self.root.parent(path).and_then(|(parent, name)| Ok(readlinkat(parent, name, Vec::new())?));
         match read {
-            Ok(target) => Ok((*meta, Node::Symlink { target: target.into_bytes() })),
+            Ok(target) => Ok((*meta, Found::Symlink(target.into_bytes()))),
             Err(error) => Err(skip(&error)),
         }
     }
@@ -99,7 +108,7 @@ impl Reader {
         &self,
         path: &[u8],
         packer: &mut Packer<Send>,
-    ) -> Result<(Meta, Node), Trouble> {
+    ) -> Result<(Meta, Found), Trouble> {
         for _ in 0..2 {
             if let Some(read) = self.try_file(path, packer)? {
                 return Ok(read);
@@ -112,7 +121,7 @@ impl Reader {
         &self,
         path: &[u8],
         packer: &mut Packer<Send>,
-    ) -> Result<Option<(Meta, Node)>, Trouble> {
+    ) -> Result<Option<(Meta, Found)>, Trouble> {
         let (file, before) = self.open(path).map_err(|error| skip(&error))?;
         if before.kind != Kind::File {
             return Err(Trouble::Skip("is no longer a file and is left out".into()));
@@ -137,7 +146,7 @@ impl Reader {
             Ok(size) => {
                 let after = meta_at(&file.into(), b"").map_err(|error| skip(&error))?;
                 let same = after == before && size == before.size;
-                Ok(same.then_some((before, Node::File { size, chunks })))
+                Ok(same.then_some((before, Found::File { size, chunks })))
             }
         }
     }
@@ -159,6 +168,13 @@ fn skip(error: &io::Error) -> Trouble {
     })
 }
 
-fn record(path: &[u8], meta: &Meta, node: Node) -> Record {
-    Record { path: path.to_vec(), mode: meta.mode, uid: meta.uid, gid: meta.gid, mtime: meta.mtime, node }
+fn record<'a>(path: &'a [u8], meta: &Meta, found: &'a Found) -> Record<'a> {
+    let node = match found {
+        Found::Directory => Node::Directory,
+        Found::File { size, chunks } => Node::File { size: *size, chunks: chunks.into(), holes: Cow::default() },
+        Found::Symlink(target) => Node::Symlink { target },
+        Found::Link(to) => Node::Link { to },
+    };
+    let Meta { mode, uid, gid, mtime, .. } = *meta;
+    Record { path, mode, uid, gid, mtime, attributes: Vec::new(), node }
 }

@@ -36,15 +36,17 @@ pub struct Record {
     pub uid: u32,
     pub gid: u32,
     pub mtime: (i64, u32),
+    pub attributes: Vec<(Vec<u8>, Vec<u8>)>,
     pub node: Node,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub enum Node {
     Directory,
-    File { size: u64, chunks: Vec<Chunk> },
+    File { size: u64, chunks: Vec<Chunk>, holes: Vec<(u64, u64)> },
     Symlink { target: Vec<u8> },
     Link { to: Vec<u8> },
+    Device { major: u32, minor: u32 },
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -56,7 +58,7 @@ pub struct Chunk {
 }
 
 pub fn record(path: &str, node: Node) -> Record {
-    Record { path: path.into(), mode: 0o755, uid: 0, gid: 0, mtime: (1, 0), node }
+    Record { path: path.into(), mode: 0o755, uid: 0, gid: 0, mtime: (1, 0), attributes: Vec::new(), node }
 }
 
 pub fn directory(path: &str) -> Record {
@@ -72,7 +74,7 @@ pub fn hard_link(path: &str, to: &str) -> Record {
 }
 
 pub fn file(path: &str, size: u64, chunks: Vec<Chunk>) -> Record {
-    record(path, Node::File { size, chunks })
+    record(path, Node::File { size, chunks, holes: Vec::new() })
 }
 
 /// A pack of one frame with this content, and the tables that describe it.
