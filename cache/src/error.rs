@@ -10,7 +10,9 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// A store's address that names no store.
-    #[error("store address {url:?}: {reason}; use file:///directory, s3://bucket/prefix or memory:")]
+    #[error(
+        "store address {url:?}: {reason}; use file:///directory, s3://bucket/prefix, unix:///socket or http(s)://host:port"
+    )]
     Address {
         /// The address as it was given.
         url: String,

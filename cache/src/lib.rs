@@ -18,8 +18,10 @@ mod restore;
 mod save;
 mod scope;
 mod select;
+pub mod sidecar;
 mod stat_record;
 pub mod store;
+mod token;
 
 pub use digest::Digest;
 pub use error::{Error, Source};
@@ -29,3 +31,4 @@ pub use restore::{Staged, restore, stage};
 pub use save::save;
 pub use scope::{Key, Protection, Scope};
 pub use stat_record::Records;
+pub use token::Token;

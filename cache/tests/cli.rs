@@ -4,7 +4,13 @@
 
 mod support;
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::Stdio,
+};
 
 use support::{
     cli::{Said, command, run, url},
@@ -150,4 +156,62 @@ async fn credentials_and_endpoint_come_by_the_usual_chain_of_aws() {
     };
     assert!(aws(&["save", "--key", "k", "a"]).out.starts_with("Saved k: 1 file"));
     assert!(aws(&["restore", "--key", "k"]).out.starts_with("Restored k: 1 file"));
+}
+
+/// A running `serve`, and what it said first.
+fn serve(store: &str, listen: &str) -> (std::process::Child, String) {
+    let arguments = ["serve", "--listen", listen, "--scope", "default/unprotected"];
+    let mut command = command(store, &arguments);
+    let mut child = command.env("WARMSTART_CACHE_TOKEN", TOKEN).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (child, line)
+}
+
+fn terminate(mut child: std::process::Child) -> Option<i32> {
+    let id = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    child.wait().unwrap().code()
+}
+
+const TOKEN: &str = "hush-hush-hush-hush";
+
+#[test]
+fn serve_offers_a_store_to_clients_without_credentials_until_it_is_ended() {
+    let (store, from, to) = (tempdir().unwrap(), tempdir().unwrap(), tempdir().unwrap());
+    write(from.path(), "a", "1");
+    let socket = format!("unix://{}/s", store.path().display());
+    for listen in [socket.as_str(), "127.0.0.1:0"] {
+        let (child, line) = serve(&url(store.path()), listen);
+        assert!(line.starts_with("Serving default/unprotected at ") && !line.contains(TOKEN), "{line}");
+        let address = line.trim_end().trim_end_matches('.').rsplit(' ').next().unwrap();
+        let client = |arguments: &[&str]| {
+            let mut command = command(address, arguments);
+            run(command.env("WARMSTART_CACHE_TOKEN", TOKEN).env("SSL_CERT_FILE", "/nowhere"))
+        };
+        let saved = client(&at(from.path(), &["save", "--key", "k", "a"]));
+        assert!(saved.out.starts_with("Saved k: 1 file"), "{saved:?}");
+        let restored = client(&at(to.path(), &["restore", "--key", "k", "--fail-on-miss"]));
+        assert!(restored.out.starts_with("Restored k: 1 file"), "{restored:?}");
+        let other = client(&at(from.path(), &["save", "--key", "k", "a", "--scope", "other/unprotected"]));
+        assert_eq!(other.code, Some(4));
+        assert!(other.err.contains("other/unprotected") && other.err.lines().count() == 1, "{other:?}");
+        assert_eq!(terminate(child), Some(0));
+        let gone = client(&at(to.path(), &["restore", "--key", "k"]));
+        assert!(gone.code == Some(0) && gone.out.contains("no answer"), "{gone:?}");
+    }
+    assert!(!store.path().join("s").exists());
+}
+
+#[test]
+fn serve_on_a_port_without_a_token_is_a_mistake() {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--scope", "1/unprotected"];
+    let said = run(&mut command("memory:", &serve));
+    assert_eq!(said.code, Some(2));
+    assert!(said.err.contains("a port needs a token; set WARMSTART_CACHE_TOKEN"), "{said:?}");
+    let said = run(command("memory:", &serve).env("WARMSTART_CACHE_TOKEN", "short-secret"));
+    assert!(said.code == Some(2) && !said.err.contains("short-secret"), "{said:?}");
+    assert_eq!(run(&mut command("memory:", &["serve", "--listen", "127.0.0.1:0"])).code, Some(2));
+    let nowhere = ["serve", "--listen", "nowhere", "--scope", "1/unprotected"];
+    assert_eq!(run(&mut command("memory:", &nowhere)).code, Some(2));
 }

@@ -7,6 +7,7 @@ mod list;
 mod output;
 mod restore;
 mod save;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ use self::output::Output;
 #[derive(Debug, Parser)]
 #[command(name = "warmstart-cache", version, arg_required_else_help = true, subcommand_required = true)]
 struct Arguments {
-    /// Where the caches are: s3://bucket/prefix[?endpoint=URL&region=NAME] or file:///directory.
+    /// Where the caches are: s3://bucket/prefix[?endpoint=URL&region=NAME], file:///directory, or where `serve` says.
     #[arg(long, global = true, env = "WARMSTART_CACHE_STORE", value_name = "URL")]
     store: Option<String>,
     /// Write one JSON object instead of a sentence.
@@ -36,6 +37,7 @@ enum Command {
     Save(save::Arguments),
     Restore(restore::Arguments),
     List(list::Arguments),
+    Serve(serve::Arguments),
 }
 
 /// What a command came to.
@@ -95,6 +97,7 @@ fn run(arguments: Arguments, output: Output) -> Result<Outcome, Failure> {
             Command::Save(arguments) => save::run(&url, arguments, output).await,
             Command::Restore(arguments) => restore::run(&url, arguments, output).await,
             Command::List(arguments) => list::run(&url, arguments, output).await,
+            Command::Serve(arguments) => serve::run(&url, arguments, output).await,
         }
     });
     // Every command has waited for its own work; a look-up of a dead host may hold a thread for a minute.

@@ -1,9 +1,10 @@
-//! Where objects lie: bytes by key, in S3, in a directory or in memory.
+//! Where objects lie: bytes by key, in S3, in a directory, in memory, or behind a sidecar.
 //!
 //! Keys are `/`-separated segments of `A-Z a-z 0-9 . _ - ~`, none beginning with a dot, at most 900 bytes in all.
 //! No key may be a whole leading part of another (`a` and `a/b`): a directory cannot hold both.
 
 mod directory;
+mod http;
 mod memory;
 mod open;
 mod s3;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 
 pub use self::{
     directory::Directory,
+    http::Http,
     memory::Memory,
     open::{AnyStore, Credentials, open},
     s3::S3,
@@ -98,7 +100,7 @@ pub async fn list_all<S: Store>(store: &S, prefix: &str) -> Result<Vec<Entry>, E
 }
 
 /// Refuses a key that breaks the rules of the module's page, so that no store needs to think of `..` again.
-fn check_key(key: &str) -> Result<(), Error> {
+pub(crate) fn check_key(key: &str) -> Result<(), Error> {
     let error = |reason| Error::Name { what: "object", name: key.chars().take(MAX_KEY).collect(), reason };
     if key.len() > MAX_KEY {
         return Err(error("is longer than 900 bytes"));
@@ -112,7 +114,7 @@ fn check_key(key: &str) -> Result<(), Error> {
 }
 
 /// Refuses a prefix that no key could have; an empty one, or one that ends in the middle of a segment, is fine.
-fn check_prefix(prefix: &str) -> Result<(), Error> {
+pub(crate) fn check_prefix(prefix: &str) -> Result<(), Error> {
     let error = |reason| Error::Name { what: "prefix", name: prefix.chars().take(MAX_KEY).collect(), reason };
     if prefix.starts_with(['/', '.']) || prefix.contains("/.") || prefix.contains("//") {
         return Err(error("has a segment that is empty or begins with a dot"));

@@ -5,7 +5,8 @@ use std::{fmt, ops::Range, path::Path};
 use bytes::Bytes;
 use url::Url;
 
-use super::{Directory, Entry, Error, Etag, Memory, Object, S3, Store};
+use super::{Directory, Entry, Error, Etag, Http, Memory, Object, S3, Store};
+use crate::token::Token;
 
 /// Credentials for S3 that come from elsewhere than this machine. `Debug` shows no secret.
 #[derive(Clone, Default)]
@@ -38,14 +39,17 @@ impl fmt::Debug for Credentials {
 pub enum AnyStore {
     /// In a directory of this machine.
     Directory(Directory),
+    /// Behind a sidecar.
+    Http(Http),
     /// In this process.
     Memory(Memory),
     /// In S3, or what speaks like it.
     S3(S3),
 }
 
-/// Opens the store at `file:///directory`, `s3://bucket/prefix` or `memory:`.
+/// Opens the store at `file:///directory`, `s3://bucket/prefix`, `unix:///socket`, `http(s)://host:port` or `memory:`.
 ///
+/// The token of a sidecar's port is `WARMSTART_CACHE_TOKEN`.
 /// An address in S3 takes `?endpoint=URL&region=NAME`. Without `credentials` the usual AWS chain applies
 /// (environment, profile, container, instance). No request is sent yet.
 pub async fn open(url: &str, credentials: Option<&Credentials>) -> Result<AnyStore, Error> {
@@ -54,6 +58,7 @@ pub async fn open(url: &str, credentials: Option<&Credentials>) -> Result<AnySto
     match address.scheme() {
         "memory" => Ok(AnyStore::Memory(Memory::new())),
         "s3" => Box::pin(S3::open(&address, credentials)).await.map(AnyStore::S3),
+        "unix" | "http" | "https" => Http::open(&address, Token::from_environment()?).map(AnyStore::Http),
         "file" => {
             let path = address.to_file_path().map_err(|()| error("names no directory of this machine"))?;
             if path == Path::new("/") {
@@ -71,7 +76,8 @@ macro_rules! dispatch {
         match $self {
             AnyStore::Directory($store) => $call.await,
             AnyStore::Memory($store) => $call.await,
-            // The SDK's futures are large; nobody else should pay for their size.
+            // The futures of clients are large; nobody else should pay for their size.
+            AnyStore::Http($store) => Box::pin($call).await,
             AnyStore::S3($store) => Box::pin($call).await,
         }
     };

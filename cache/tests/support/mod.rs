@@ -7,6 +7,8 @@ pub mod cli;
 pub mod faulty;
 pub mod forge;
 pub mod moto;
+pub mod promises;
+pub mod sidecar;
 pub mod tree;
 
 use std::{fs, path::Path};
