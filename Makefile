@@ -37,11 +37,11 @@ bench: bench-cache ## Run all benchmarks
 
 # One command each: built together the two would share features, and the cache would not be the one that ships.
 BENCH = $(CARGO_TARGET_DIR)/$$(rustc -vV | sed -n 's/^host: //p')/release
-bench-cache: ## Measure the cache against its peers, write docs/benchmarks.md (QUICK=1: one round; GROWTH=1: also large trees)
+bench-cache: ## Measure the cache against its peers, write docs/benchmarks.md (QUICK=1: one round, no report; ROUNDS=n; GROWTH=1: also large trees)
 	@tests/bench/install
 	cargo build --locked --release -p warmstart-cache
 	cargo build --locked --release -p warmstart-bench
-	$(BENCH)/warmstart-bench cache --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench $(if $(QUICK),--quick)
+	$(BENCH)/warmstart-bench cache --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
 	$(if $(GROWTH),$(BENCH)/warmstart-bench growth --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench)
 
 .PHONY: help setup build test check demo release deny bench bench-cache

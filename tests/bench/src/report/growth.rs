@@ -21,7 +21,7 @@ pub(super) fn section(growth: &Growth) -> String {
     text += "\n### More files, of 4 KiB on average\n\n";
     text += &table(&growth.files, "µs per file", |cost, point| 1e6 * cost / float(point.size.files));
     text += "\n### More bytes, in files of 4 MiB\n\n";
-    text += &table(&growth.bytes, "ns per KB", |cost, point| 1e12 * cost / float(point.size.bytes));
+    text += &table(&growth.bytes, "ms per MB", |cost, point| 1e9 * cost / float(point.size.bytes));
     for skipped in &growth.skipped {
         let _ = write!(text, "\nLeft out: {skipped}.\n");
     }
