@@ -1,37 +1,31 @@
 //! Cutting content where the content itself says, so that an insertion moves only the cuts around it.
 //!
 //! `FastCDC` in its version of 2020 (crate `fastcdc`, pinned: other cut points would deduplicate against nothing that
-//! is stored), average 64 KiB, at least 16, at most 256. What is below 64 KiB stays whole.
+//! is stored), average 64 KiB, at least 16, at most 256. A file or a rest below 64 KiB stays whole.
 
-use std::io::{self, Read};
+use std::{iter, ops::Range};
 
-use fastcdc::v2020::{Error, StreamCDC};
+use fastcdc::v2020::FastCDC;
 
 const MIN: usize = 16 << 10;
+/// A file, or the rest of one, that is shorter is one chunk.
 const AVERAGE: usize = 64 << 10;
 /// The longest chunk.
 pub(crate) const MAX: usize = 256 << 10;
 
-/// Reads to the end and hands over one chunk after the other; in order they are what was read. Gives the length.
-pub(crate) fn cut(mut reader: impl Read, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<u64> {
-    let mut start = Vec::new();
-    reader.by_ref().take(AVERAGE as u64).read_to_end(&mut start)?;
-    if start.len() < AVERAGE {
-        if !start.is_empty() {
-            each(&start)?;
+/// Gives the chunks at the front of `content`, in order. With `last` they are all of it; without, more follows, and the
+/// rest whose cut it would decide, less than [`MAX`], is left.
+pub(crate) fn cut(content: &[u8], last: bool) -> impl Iterator<Item = Range<usize>> {
+    let cutter = FastCDC::new(content, MIN, AVERAGE, MAX);
+    let mut start = 0;
+    iter::from_fn(move || {
+        let left = content.len() - start;
+        if left == 0 || (!last && left < MAX) {
+            return None;
         }
-        return Ok(start.len() as u64);
-    }
-    let mut length = 0;
-    for chunk in StreamCDC::new(io::Cursor::new(start).chain(reader), MIN, AVERAGE, MAX) {
-        let chunk = chunk.map_err(|error| match error {
-            Error::IoError(error) => error,
-            other => io::Error::other(other.to_string()),
-        })?;
-        length += chunk.length as u64;
-        each(&chunk.data)?;
-    }
-    Ok(length)
+        let end = if left < AVERAGE { content.len() } else { cutter.cut(start, left).1 };
+        Some(std::mem::replace(&mut start, end)..end)
+    })
 }
 
 #[cfg(test)]
@@ -42,14 +36,7 @@ mod tests {
     use super::*;
 
     fn chunks(content: &[u8]) -> Vec<Vec<u8>> {
-        let mut chunks = Vec::new();
-        let each = |chunk: &[u8]| {
-            chunks.push(chunk.to_vec());
-            Ok(())
-        };
-        let length = cut(content, each).unwrap();
-        assert_eq!(length, content.len() as u64);
-        chunks
+        cut(content, true).map(|range| content[range].to_vec()).collect()
     }
 
     /// Bytes that look random and are the same everywhere.
@@ -98,6 +85,20 @@ mod tests {
                 prop_assert!(chunks.iter().all(|chunk| (1..=MAX).contains(&chunk.len())));
                 prop_assert_eq!(chunks.concat(), content);
             }
+        }
+
+        #[test]
+        fn windows_are_cut_as_the_whole(length in 0_usize..3_000_000, seed: u64, window in MAX..1_000_000) {
+            let content = noise(length, seed);
+            let (mut chunks, mut start) = (Vec::new(), 0);
+            while start < length {
+                let end = length.min(start + window);
+                for range in cut(&content[start..end], end == length) {
+                    chunks.push(content[start..][range].to_vec());
+                }
+                start = chunks.iter().map(Vec::len).sum();
+            }
+            prop_assert_eq!(chunks, self::chunks(&content));
         }
     }
 }

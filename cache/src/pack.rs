@@ -1,21 +1,21 @@
 //! Packs: chunks in frames, frames in objects of a size that S3 likes.
 //!
 //! A chunk alone compresses badly (9 % larger than the whole at 64 KiB) and costs a request, so neighbours share a
-//! frame of 2 MiB and frames share a pack of at least 16 MiB.
+//! frame of up to 4 MiB and frames share a pack of at least 16 MiB.
 
-use std::{collections::HashMap, io};
+use std::io;
 
 use bytes::Bytes;
 
 use crate::{
     digest::Digest,
-    manifest::{Chunk, Frame, Manifest, Pack},
+    manifest::{Frame, Manifest, Pack},
 };
 
-/// A frame is closed once it has this many bytes.
-const FULL_FRAME: usize = 2 << 20;
+/// A frame gets chunks up to so many bytes.
+pub(crate) const FULL_FRAME: usize = MAX_RAW as usize;
 /// A pack is closed once it has this many bytes: with those under way to the store it is most of a save's memory.
-const FULL_PACK: usize = 16 << 20;
+pub(crate) const FULL_PACK: usize = 16 << 20;
 /// The most a frame may decompress to.
 pub(crate) const MAX_RAW: u32 = 4 << 20;
 /// The largest frame as it is stored; what cannot be compressed grows a little.
@@ -25,104 +25,57 @@ pub(crate) const MAX_SIZE: u32 = 64 << 20;
 /// A good ratio still at 350 MB/s and core.
 const LEVEL: i32 = 3;
 
-/// A pack on its way to the store.
+/// A compressed frame.
 #[derive(Debug)]
-pub(crate) struct Packed {
-    pub(crate) digest: Digest,
-    pub(crate) bytes: Bytes,
+pub(crate) struct Compressed {
+    raw: u32,
+    bytes: Vec<u8>,
 }
 
-/// Where a chunk lies.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    frame: u32,
-    offset: u32,
+/// Compresses the content of a frame.
+pub(crate) fn compress(raw: &[u8]) -> io::Result<Compressed> {
+    Ok(Compressed { raw: number(raw.len())?, bytes: zstd::bulk::compress(raw, LEVEL)? })
 }
 
-/// Puts chunks into packs, each chunk once.
-pub(crate) struct Packer<Send> {
-    known: HashMap<Digest, Place>,
-    packs: Vec<Pack>,
-    frames: Vec<Frame>,
-    frame: Vec<u8>,
-    pack: Vec<u8>,
-    compressor: zstd::bulk::Compressor<'static>,
-    send: Send,
+/// Puts frames into packs, in order.
+#[derive(Debug)]
+pub(crate) struct Packer {
+    /// The number of the pack that is being filled.
+    pack: u32,
+    bytes: Vec<u8>,
+    pub(crate) frames: Vec<Frame>,
 }
 
-impl<Send: FnMut(Packed) -> io::Result<()>> Packer<Send> {
-    /// Begins with the chunks of `base`, which are in the store already; `send` takes each pack that is full.
-    pub(crate) fn new(base: &Manifest, send: Send) -> io::Result<Self> {
-        let place = |chunk: &Chunk| (chunk.digest, Place { frame: chunk.frame, offset: chunk.offset });
-        Ok(Self {
-            known: base.chunks.iter().map(place).collect(),
-            packs: base.packs.clone(),
-            frames: base.frames.clone(),
-            frame: Vec::new(),
-            pack: Vec::new(),
-            compressor: zstd::bulk::Compressor::new(LEVEL)?,
-            send,
-        })
+impl Packer {
+    /// Packs are numbered after the `packs` that there are.
+    pub(crate) fn new(packs: usize) -> io::Result<Self> {
+        Ok(Self { pack: number(packs)?, bytes: Vec::new(), frames: Vec::new() })
     }
 
-    /// Gives where a chunk lies, having put it there if it is new. It is at most [`crate::chunk::MAX`] long.
-    pub(crate) fn add(&mut self, content: &[u8]) -> io::Result<Chunk> {
-        let digest = Digest::of(content);
-        let place = match self.known.get(&digest) {
-            Some(place) => *place,
-            None => self.append(digest, content)?,
-        };
-        let length = number(content.len())?;
-        Ok(Chunk { frame: place.frame, offset: place.offset, length, digest })
+    /// Adds a frame; gives the pack that is full with it.
+    pub(crate) fn add(&mut self, frame: &Compressed) -> io::Result<Option<Bytes>> {
+        let (offset, size) = (number(self.bytes.len())?, number(frame.bytes.len())?);
+        self.frames.push(Frame { pack: self.pack, offset, size, raw: frame.raw });
+        self.bytes.extend_from_slice(&frame.bytes);
+        Ok(if self.bytes.len() >= FULL_PACK { self.finish() } else { None })
     }
 
-    fn append(&mut self, digest: Digest, content: &[u8]) -> io::Result<Place> {
-        if self.frame.len() >= FULL_FRAME {
-            self.close_frame()?;
-        }
-        let place = Place { frame: number(self.frames.len())?, offset: number(self.frame.len())? };
-        self.frame.extend_from_slice(content);
-        self.known.insert(digest, place);
-        Ok(place)
-    }
-
-    fn close_frame(&mut self) -> io::Result<()> {
-        let compressed = self.compressor.compress(&self.frame)?;
-        self.frames.push(Frame {
-            pack: number(self.packs.len())?,
-            offset: number(self.pack.len())?,
-            size: number(compressed.len())?,
-            raw: number(self.frame.len())?,
-        });
-        self.frame.clear();
-        self.pack.extend_from_slice(&compressed);
-        if self.pack.len() >= FULL_PACK { self.close_pack() } else { Ok(()) }
-    }
-
-    fn close_pack(&mut self) -> io::Result<()> {
-        let bytes = Bytes::from(std::mem::take(&mut self.pack));
-        let digest = Digest::of(&bytes);
-        self.packs.push(Pack { digest, size: number(bytes.len())? });
-        (self.send)(Packed { digest, bytes })
-    }
-
-    /// Sends what is left and gives the manifest the frames and packs that it uses.
-    pub(crate) fn finish(mut self, mut manifest: Manifest) -> io::Result<Manifest> {
-        if !self.frame.is_empty() {
-            self.close_frame()?;
-        }
-        if !self.pack.is_empty() {
-            self.close_pack()?;
-        }
-        (manifest.packs, manifest.frames) = (self.packs, self.frames);
-        drop_unused(&mut manifest);
-        Ok(manifest)
+    /// Gives the pack that is being filled, if there is anything in it.
+    pub(crate) fn finish(&mut self) -> Option<Bytes> {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.pack += u32::from(!bytes.is_empty());
+        (!bytes.is_empty()).then(|| bytes.into())
     }
 }
 
-/// Drops frames and packs that no record uses, and keeps the order of the others: a tree that did not change gives
-/// the manifest that it was restored from.
-fn drop_unused(manifest: &mut Manifest) {
+/// Gives a pack the name of its content.
+pub(crate) fn name(bytes: &Bytes) -> io::Result<Pack> {
+    Ok(Pack { digest: Digest::of(bytes), size: number(bytes.len())? })
+}
+
+/// Drops frames and packs that no chunk uses, and keeps the order of the others: a tree that did not change gives
+/// the manifest that it was restored from. Gives the packs that stay of the first `known`.
+pub(crate) fn drop_unused(manifest: &mut Manifest, known: usize) -> Vec<Pack> {
     let mut frames = vec![false; manifest.frames.len()];
     manifest.chunks.iter().for_each(|chunk| frames[chunk.frame as usize] = true);
     let mut packs = vec![false; manifest.packs.len()];
@@ -133,7 +86,10 @@ fn drop_unused(manifest: &mut Manifest) {
     manifest.chunks.iter_mut().for_each(|chunk| chunk.frame = frame_numbers[chunk.frame as usize]);
     manifest.frames.iter_mut().for_each(|frame| frame.pack = pack_numbers[frame.pack as usize]);
     keep(&mut manifest.frames, &frames);
+    let old = manifest.packs.iter().zip(&packs).take(known);
+    let reused = old.filter(|(_, used)| **used).map(|(pack, _)| *pack).collect();
     keep(&mut manifest.packs, &packs);
+    reused
 }
 
 /// Gives each place its number among the used ones.

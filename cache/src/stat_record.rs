@@ -109,20 +109,20 @@ pub(crate) struct StatRecord {
 }
 
 impl StatRecord {
-    /// Makes the record of a manifest whose files look like this now.
+    /// Makes the record of a manifest whose files look like this, and looked so at `moment`.
     pub(crate) fn new(
         scope: &Scope,
         key: &Key,
         manifest: Digest,
         created: Timestamp,
+        moment: Moment,
         stats: Vec<Option<Stat>>,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let (scope, key, created) = (scope.clone(), key.clone(), created.as_second());
-        Ok(Self { version: VERSION, scope, key, manifest, created, moment: Moment::now()?, stats })
+        Self { version: VERSION, scope, key, manifest, created, moment, stats }
     }
 
     /// Whether the file of the manifest's path at this place surely has the content that the manifest says.
-    #[expect(dead_code, reason = "for the save that reads no unchanged file")]
     pub(crate) fn is_unchanged(&self, at: usize, meta: &Meta) -> bool {
         let latest = self.moment.clock.saturating_sub(i128::try_from(TICK.as_nanos()).unwrap_or(0));
         let settled = nanoseconds(meta.ctime) < latest;
@@ -148,8 +148,8 @@ impl Stat {
 }
 
 /// A time on two clocks: the one of files, and the one that nobody sets.
-#[derive(Debug, Deserialize, Serialize)]
-struct Moment {
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Moment {
     /// Nanoseconds since 1970.
     clock: i128,
     /// Which run of the kernel the next is counted in.
@@ -159,7 +159,9 @@ struct Moment {
 }
 
 impl Moment {
-    fn now() -> io::Result<Self> {
+    /// Gives the time. A record's is taken before anybody may write to its files unnoticed: before they are looked
+    /// at, or before they are renamed to where others see them.
+    pub(crate) fn now() -> io::Result<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
         let uptime = fs::read_to_string("/proc/uptime")?;
         let running = uptime.split('.').next().and_then(|seconds| seconds.parse().ok());

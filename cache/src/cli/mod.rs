@@ -5,6 +5,7 @@
 mod args;
 mod list;
 mod output;
+mod records;
 mod restore;
 mod save;
 mod serve;

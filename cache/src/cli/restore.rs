@@ -8,6 +8,7 @@ use super::{
     Failure, Outcome,
     args::{ScopeArguments, WorkArguments},
     output::{Output, count, since, size, with_progress},
+    records::records,
 };
 
 /// Restores the newest cache of a key, or of the first fallback that has one.
@@ -43,6 +44,7 @@ pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Resu
     let options = RestoreOptions {
         deadline: arguments.work.deadline(),
         keep_setuid: arguments.keep_setuid,
+        records: records(url),
         ..RestoreOptions::default()
     };
     let restoring = async {

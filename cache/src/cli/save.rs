@@ -8,6 +8,7 @@ use super::{
     Failure, Outcome,
     args::{ScopeArguments, WorkArguments},
     output::{Output, count, since, size, with_progress},
+    records::records,
 };
 
 /// Saves files and directories under a key.
@@ -35,7 +36,7 @@ pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Resu
     let key = Key::new(arguments.key)?;
     let scope = arguments.scope.scope(Some(&key))?;
     let selection = Selection { paths: arguments.paths, untracked: Vec::new() };
-    let options = SaveOptions { deadline: arguments.work.deadline(), ..SaveOptions::default() };
+    let options = SaveOptions { deadline: arguments.work.deadline(), records: records(url), ..SaveOptions::default() };
     let saving = async {
         let store = store::open(url, None).await?;
         save(&store, &scope, &key, &arguments.work.directory, &selection, &options).await

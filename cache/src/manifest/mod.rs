@@ -109,10 +109,12 @@ impl Manifest {
         self.text(self.rows[at].path)
     }
 
-    /// Gives the place of a path, if it is there.
-    #[expect(dead_code, reason = "for the save that reads no unchanged file")]
-    pub(crate) fn find(&self, path: &[u8]) -> Option<usize> {
-        self.rows.binary_search_by(|row| self.text(row.path).cmp(path)).ok()
+    /// Gives the chunks of the file at a place; none if it is no file.
+    pub(crate) fn file_chunks(&self, at: usize) -> Option<&[Chunk]> {
+        match &self.rows[at].content {
+            Content::File { chunks, .. } => Some(&self.chunks[span(chunks)]),
+            _ => None,
+        }
     }
 
     fn node(&self, content: &Content) -> Node<'_> {

@@ -30,7 +30,7 @@ use crate::{
     options::{RestoreOptions, Restored},
     reference,
     scope::{Key, Scope},
-    stat_record::{Records, Stat, StatRecord},
+    stat_record::{Moment, Records, Stat, StatRecord},
     store::Store,
 };
 
@@ -154,9 +154,10 @@ impl Tree {
         if let Some(records) = &self.records {
             records.remove(&self.scope, &self.asked, root);
         }
+        let moment = Moment::now();
         let warnings = self.writer.commit(root)?;
         if let Some(records) = &self.records
-            && let Err(error) = self.note(records, root)
+            && let Err(error) = moment.and_then(|moment| self.note(records, root, moment))
         {
             tracing::warn!("what was restored is not noted, the next save reads everything: {error}");
         }
@@ -164,10 +165,10 @@ impl Tree {
     }
 
     /// Notes what the files look like, after everything that changes that.
-    fn note(&self, records: &Records, root: &Root) -> std::io::Result<()> {
+    fn note(&self, records: &Records, root: &Root, moment: Moment) -> std::io::Result<()> {
         let manifest = self.writer.manifest();
         let stats = (0..manifest.len()).map(|at| root.meta(manifest.path(at)).ok().and_then(|meta| Stat::of(&meta)));
-        let record = StatRecord::new(&self.scope, &self.found, self.manifest, self.created, stats.collect())?;
+        let record = StatRecord::new(&self.scope, &self.found, self.manifest, self.created, moment, stats.collect());
         records.store(&self.asked, root, &record)
     }
 }

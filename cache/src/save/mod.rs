@@ -1,26 +1,35 @@
 //! From a directory into the store.
 
+mod assemble;
+mod frame;
+mod pipeline;
+mod plan;
 mod read;
-mod upload;
+mod reuse;
 
 use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
+use self::{
+    assemble::{Tree, assemble},
+    frame::Framer,
+    plan::{Base, batches, tasks},
+    read::Shared,
+};
 use crate::{
     confined::Root,
     deadline::{Deadline, blocking},
     digest::Digest,
     error::Error,
-    manifest::{self, Manifest, Pack},
+    manifest::{self, Manifest},
     options::{Limits, SaveOptions, Saved, Selection},
     reference::Reference,
     restore::staging,
     scope::{Key, Scope},
-    select::{Selected, select},
-    stat_record::StatRecord,
+    select::{Entry, Selected, select},
+    stat_record::{Moment, Stat, StatRecord},
     store::Store,
 };
 
@@ -32,10 +41,12 @@ const REFRESH: i64 = 24 * 60 * 60;
 /// [`crate::restore()`].
 ///
 /// 1. Select the paths.
-/// 2. Read the manifest that was restored before; its chunks are known.
-/// 3. Read the files, cut them, put new chunks into packs and send these, all at the same time.
+/// 2. Find the record of what was restored or saved before, and its manifest. Files that look as they did need not
+///    be read, and no chunk of it need be sent.
+/// 3. Read the other files, cut them, put new chunks into packs and send these, all at the same time.
 /// 4. Check that the packs of the earlier manifest are still there, else begin again without it.
 /// 5. Send the manifest, then the ref. Only the ref makes any of it visible.
+/// 6. Check the packs of the earlier manifest once more: the ref protects them only from here on.
 pub async fn save<S: Store>(
     store: &S,
     scope: &Scope,
@@ -48,14 +59,14 @@ pub async fn save<S: Store>(
     let deadline = Deadline::after(options.deadline);
     let root = Root::open(directory).map_err(|error| Error::file("open the directory", directory, error))?;
     let job = Job { store, scope, key, root: Arc::new(root), options, deadline };
-    let mut selected = job.select(directory, selection).await?;
-    let mut saved = Saved { key: key.to_string(), ..Saved::default() };
-    saved.warnings.append(&mut selected.warnings);
+    let moment = Moment::now().ok();
+    let selected = job.select(directory, selection).await?;
+    let saved = Saved { key: key.to_string(), warnings: selected.warnings, ..Saved::default() };
     if selected.entries.is_empty() {
-        saved.reason = Some("nothing to save: no path has matching files".into());
-        return Ok(saved);
+        let reason = Some("nothing to save: no path has matching files".into());
+        return Ok(Saved { reason, ..saved });
     }
-    Box::pin(job.save(Arc::new(selected), saved)).await
+    Box::pin(job.save(Arc::new(selected.entries), saved, moment)).await
 }
 
 /// One save.
@@ -75,7 +86,7 @@ impl<S: Store> Job<'_, S> {
         blocking(move || {
             staging::remove_leftovers(&root);
             let selected = select(&root, &directory, &selection, entries)?;
-            let total = selected.entries.values().fold(0_u64, |sum, meta| sum.saturating_add(meta.file_size()));
+            let total = selected.entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.meta.file_size()));
             if total > bytes {
                 return Err(Error::Limit { what: format!("cache of {total} bytes"), limit: bytes });
             }
@@ -84,77 +95,110 @@ impl<S: Store> Job<'_, S> {
         .await
     }
 
-    async fn save(&self, selected: Arc<Selected>, mut saved: Saved) -> Result<Saved, Error> {
-        let record = self.options.records.as_ref().and_then(|records| records.load(self.scope, self.key, &self.root));
-        let base = self.base(record.as_ref(), &mut saved.warnings).await;
-        let mut sent = self.send(&selected, base.clone()).await?;
-        if !self.packs_are_there(&sent.manifest, &base).await? {
-            saved.sent += sent.bytes;
-            sent = self.send(&selected, Arc::default()).await?;
+    async fn save(&self, entries: Arc<Vec<Entry>>, mut saved: Saved, moment: Option<Moment>) -> Result<Saved, Error> {
+        let base = self.base(&mut saved.warnings).await.map(Arc::new);
+        let mut tree = self.send(&entries, base.as_ref()).await?;
+        saved.sent += tree.sent;
+        if !self.renew(&tree).await? {
+            tree = self.send(&entries, None).await?;
+            saved.sent += tree.sent;
         }
-        let totals = sent.manifest.totals();
+        let totals = tree.manifest.totals();
         (saved.files, saved.bytes) = (totals.files, totals.bytes);
-        saved.sent += sent.bytes;
-        saved.warnings.append(&mut sent.warnings);
-        if sent.manifest.is_empty() {
+        saved.warnings.append(&mut tree.warnings);
+        if tree.manifest.is_empty() {
             saved.reason = Some("nothing to save: no file could be read".into());
             return Ok(saved);
         }
-        let encoded = encode(&sent.manifest)?;
-        let digest = Digest::of(&encoded);
         saved.saved = true;
-        if record.is_some_and(|record| self.is_current(&record, &digest)) {
+        if base.is_some_and(|base| self.is_current(&base, &tree.manifest)) {
             saved.reason = Some("nothing changed since it was restored".into());
             return Ok(saved);
         }
-        saved.sent += encoded.len() as u64;
-        self.deadline.within("send the manifest", self.store.put(&self.scope.manifest(&digest), encoded)).await?;
-        Reference::new(self.scope, self.key, &digest, &totals).put(self.store, &self.deadline).await?;
+        let digest = self.commit(&tree.manifest, &mut saved).await?;
+        if !self.renew(&tree).await? {
+            tree = self.send(&entries, None).await?;
+            saved.sent += tree.sent;
+            self.commit(&tree.manifest, &mut saved).await?;
+        }
+        self.note(digest, moment, tree.stats);
         Ok(saved)
     }
 
-    /// Reads the manifest whose chunks need not be sent; an empty one where there is none that can be used.
-    async fn base(&self, record: Option<&StatRecord>, warnings: &mut Vec<String>) -> Arc<Manifest> {
-        let Some(record) = record else { return Arc::default() };
-        match Manifest::load(self.store, self.scope, &record.manifest, self.options.limits, &self.deadline).await {
-            Ok(manifest) => Arc::new(manifest),
+    /// Finds what this save may lean on.
+    async fn base(&self, warnings: &mut Vec<String>) -> Option<Base> {
+        let record = self.options.records.as_ref()?.load(self.scope, self.key, &self.root)?;
+        let limits = self.options.limits;
+        match Manifest::load(self.store, self.scope, &record.manifest, limits, &self.deadline).await {
+            Ok(manifest) => Some(Base { record, manifest }),
             Err(error) => {
                 warnings.push(format!("everything is sent again: {error}"));
-                Arc::default()
+                None
             }
         }
     }
 
-    async fn send(&self, selected: &Arc<Selected>, base: Arc<Manifest>) -> Result<upload::Sent, Error> {
-        let reader = read::Reader {
+    /// Sends what the base does not have, and gives the manifest of all entries.
+    async fn send(&self, entries: &Arc<Vec<Entry>>, base: Option<&Arc<Base>>) -> Result<Tree, Error> {
+        let base = base.cloned();
+        let (mut tasks, empty) = (tasks_of(entries, base.as_deref(), &[]), Manifest::default());
+        let manifest = base.as_ref().map_or(&empty, |base| &base.manifest);
+        let mut usable = vec![true; manifest.packs.len()];
+        // What did not change stays as it is, however it is packed.
+        if tasks.contains(&plan::Task::Read) && base.is_some() {
+            usable = reuse::worth_keeping(manifest);
+            tasks = tasks_of(entries, base.as_deref(), &usable);
+        }
+        let shared = Arc::new(Shared {
             root: self.root.clone(),
-            selected: selected.clone(),
+            entries: entries.clone(),
+            tasks: Arc::new(tasks),
             deadline: self.deadline,
             progress: self.options.progress.clone(),
-        };
-        upload::send(self.store, self.scope, reader, base, self.deadline).await
+        });
+        let total = entries.iter().map(|entry| entry.meta.file_size()).sum();
+        self.options.progress.begin(total);
+        let batches = batches(entries, &shared.tasks);
+        let (framer, packs) = (Framer::new(manifest, &usable), manifest.packs.len());
+        let sent = pipeline::send(self.store, self.scope, &shared, batches, framer, packs).await?;
+        Ok(assemble(entries, &shared.tasks, sent, manifest))
     }
 
-    /// Whether every pack that was taken over from `base` is there and has its size: somebody may have removed it.
-    async fn packs_are_there(&self, manifest: &Manifest, base: &Manifest) -> Result<bool, Error> {
-        let reused: Vec<_> = manifest.packs.iter().filter(|pack| base.packs.contains(pack)).copied().collect();
-        let found = stream::iter(reused).map(|pack| self.pack_is_there(pack)).buffer_unordered(upload::CONNECTIONS);
-        found.try_fold(true, async |all, found| Ok(all && found)).await
+    /// Whether the packs of the base that the tree leans on are there, and stay.
+    async fn renew(&self, tree: &Tree) -> Result<bool, Error> {
+        reuse::renew(self.store, self.scope, &tree.reused, &self.deadline).await
     }
 
-    /// Asks for the last byte and one more: one byte comes only from an object of just this size.
-    async fn pack_is_there(&self, pack: Pack) -> Result<bool, Error> {
-        let (name, size) = (self.scope.pack(&pack.digest), u64::from(pack.size));
-        let end = self.store.get(&name, Some(size.saturating_sub(1)..size + 1));
-        let found = self.deadline.within("look for a pack", end).await?;
-        Ok(found.is_some_and(|object| object.bytes.len() == 1))
+    /// Writes the manifest and the ref.
+    async fn commit(&self, manifest: &Manifest, saved: &mut Saved) -> Result<Digest, Error> {
+        let encoded = encode(manifest)?;
+        let digest = Digest::of(&encoded);
+        saved.sent += encoded.len() as u64;
+        self.deadline.within("send the manifest", self.store.put(&self.scope.manifest(&digest), encoded)).await?;
+        Reference::new(self.scope, self.key, &digest, &manifest.totals()).put(self.store, &self.deadline).await?;
+        Ok(digest)
     }
 
     /// Whether the key stands for this manifest already, by a ref that is young.
-    fn is_current(&self, record: &StatRecord, digest: &Digest) -> bool {
-        let young = Timestamp::now().as_second() - record.created < REFRESH;
-        record.key == *self.key && record.manifest == *digest && young
+    fn is_current(&self, base: &Base, manifest: &Manifest) -> bool {
+        let young = Timestamp::now().as_second() - base.record.created < REFRESH;
+        young && base.record.key == *self.key && base.manifest == *manifest
     }
+
+    /// Notes what the files looked like, for the next save.
+    fn note(&self, manifest: Digest, moment: Option<Moment>, stats: Vec<Option<Stat>>) {
+        let (Some(records), Some(moment)) = (&self.options.records, moment) else { return };
+        let record = StatRecord::new(self.scope, self.key, manifest, Timestamp::now(), moment, stats);
+        if let Err(error) = records.store(self.key, &self.root, &record) {
+            tracing::warn!("what was saved is not noted, the next save reads everything: {error}");
+        }
+    }
+}
+
+/// Without a table all packs are usable.
+fn tasks_of(entries: &[Entry], base: Option<&Base>, usable: &[bool]) -> Vec<plan::Task> {
+    let all = base.map_or(0, |base| base.manifest.packs.len());
+    if usable.len() == all { tasks(entries, base, usable) } else { tasks(entries, base, &vec![true; all]) }
 }
 
 fn encode(manifest: &Manifest) -> Result<Bytes, Error> {

@@ -1,180 +1,261 @@
-//! Reading files into a manifest, on a thread that may block.
+//! Reading files, on threads that may block: a batch of paths becomes segments of content that is cut and hashed.
 
 use std::{
-    borrow::Cow,
-    collections::HashMap,
     fs::File,
-    io::{self, ErrorKind, Read as _},
+    io::{self, ErrorKind},
+    ops::Range,
+    os::{fd::OwnedFd, unix::fs::FileExt as _},
     sync::Arc,
 };
 
-use rustix::fs::{Mode, OFlags, openat, readlinkat};
-
-use crate::{
-    chunk,
-    confined::{Kind, Meta, Root, meta_at},
-    deadline::Deadline,
-    error::Error,
-    manifest::{Chunk, Manifest, Node, Record, show},
-    options::Progress,
-    pack::{Packed, Packer},
-    select::Selected,
+use rustix::{
+    fs::{Mode, OFlags, SeekFrom, openat, readlinkat, seek},
+    io::Errno,
 };
 
-/// Reads what was selected.
-pub(super) struct Reader {
+use super::plan::{SEGMENT, Task};
+use crate::{
+    chunk,
+    confined::{Kind, Meta, Root, meta_at, split},
+    deadline::Deadline,
+    digest::Digest,
+    error::Error,
+    manifest::Hole,
+    options::Progress,
+    select::Entry,
+};
+
+/// A hole shorter than this is read as the zeros it is.
+const MIN_HOLE: u64 = 64 << 10;
+
+/// What was read of one or more paths, in order.
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    pub(super) content: Vec<u8>,
+    pub(super) items: Vec<Item>,
+}
+
+#[derive(Debug)]
+pub(super) enum Item {
+    /// The next chunk of the file that is being read; a range of the segment's content.
+    Chunk { range: Range<usize>, digest: Digest },
+    /// It changed while it was read and begins again: the chunks so far are void.
+    Again,
+    /// All of the entry at this place has been read, or it is left out.
+    End { at: usize, found: Result<Found, String> },
+}
+
+/// What is at a path, with the metadata that its content had.
+#[derive(Debug)]
+pub(super) enum Found {
+    File { meta: Meta, holes: Vec<Hole> },
+    Symlink { meta: Meta, target: Vec<u8> },
+}
+
+/// What all readers share.
+#[derive(Debug)]
+pub(super) struct Shared {
     pub(super) root: Arc<Root>,
-    pub(super) selected: Arc<Selected>,
+    pub(super) entries: Arc<Vec<Entry>>,
+    pub(super) tasks: Arc<Vec<Task>>,
     pub(super) deadline: Deadline,
     pub(super) progress: Progress,
 }
 
-/// What was read: a manifest whose packs were all sent, and what is not in it.
-pub(super) struct Output {
-    pub(super) manifest: Manifest,
-    pub(super) warnings: Vec<String>,
+/// Why reading ends early.
+enum Stop {
+    /// Nobody takes segments any more: the save has failed elsewhere.
+    Closed,
+    Deadline(Error),
 }
 
-/// What is at a path.
-enum Found {
-    Directory,
-    File { size: u64, chunks: Vec<Chunk> },
-    Symlink(Vec<u8>),
-    Link(Vec<u8>),
+/// Reads the entries of a batch that are to be read; `send` takes the segments and says whether to go on.
+pub(super) fn read_batch(
+    shared: &Shared,
+    batch: Range<usize>,
+    send: impl FnMut(Segment) -> Result<(), ()>,
+) -> Result<(), Error> {
+    let mut reader = Reader { shared, segment: Segment::default(), parent: None, send };
+    for at in batch.filter(|at| shared.tasks[*at] == Task::Read) {
+        match reader.entry(at) {
+            Ok(()) => {}
+            Err(Stop::Closed) => return Ok(()),
+            Err(Stop::Deadline(error)) => return Err(error),
+        }
+    }
+    let _ = reader.flush();
+    Ok(())
 }
 
-/// Why a file is not saved, though the save goes on.
+struct Reader<'a, Send> {
+    shared: &'a Shared,
+    segment: Segment,
+    /// The directory that was used last, by its path.
+    parent: Option<(&'a [u8], OwnedFd)>,
+    send: Send,
+}
+
+/// Why a file is not read.
 enum Trouble {
-    /// This file only.
     Skip(String),
-    /// Packs can no longer be sent.
-    Stop(io::Error),
+    Stop(Stop),
 }
 
-impl Reader {
-    /// Reads every file and gives the manifest; `send` takes the packs.
-    pub(super) fn read(&self, base: &Manifest, send: impl FnMut(Packed) -> io::Result<()>) -> Result<Output, Error> {
-        let stopped = |error| Error::file("pack", "files", error);
-        let mut packer = Packer::new(base, send).map_err(stopped)?;
-        let (mut manifest, mut warnings, mut linked) = (Manifest::default(), Vec::new(), HashMap::new());
-        self.progress.begin(self.selected.entries.values().map(Meta::file_size).sum());
-        for (path, meta) in &self.selected.entries {
-            self.deadline.check("save the cache")?;
-            match self.node(path, meta, &mut linked, &mut packer) {
-                Ok((meta, found)) => manifest.push(&record(path, &meta, &found)),
-                Err(Trouble::Skip(reason)) => warnings.push(format!("{}: {reason}", show(path))),
-                Err(Trouble::Stop(error)) => return Err(stopped(error)),
-            }
-        }
-        Ok(Output { manifest: packer.finish(manifest).map_err(stopped)?, warnings })
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Skip(match error.kind() {
+            ErrorKind::NotFound => "vanished while the cache was saved".into(),
+            _ => format!("cannot be read and is left out: {error}"),
+        })
+    }
+}
+
+impl From<Errno> for Trouble {
+    fn from(error: Errno) -> Self {
+        io::Error::from(error).into()
+    }
+}
+
+impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
+    fn entry(&mut self, at: usize) -> Result<(), Stop> {
+        let entry = &self.shared.entries[at];
+        let found = match entry.meta.kind {
+            Kind::Symlink => self.symlink(entry),
+            _ => self.file(&entry.path),
+        };
+        let found = match found {
+            Err(Trouble::Stop(stop)) => return Err(stop),
+            Err(Trouble::Skip(reason)) => Err(reason),
+            Ok(found) => Ok(found),
+        };
+        self.segment.items.push(Item::End { at, found });
+        if self.segment.content.len() as u64 >= SEGMENT { self.flush() } else { Ok(()) }
     }
 
-    /// Reads what is at a path, with the metadata that its content had.
-    fn node<Send: FnMut(Packed) -> io::Result<()>>(
-        &self,
-        path: &[u8],
-        meta: &Meta,
-        linked: &mut HashMap<((u32, u32), u64), Vec<u8>>,
-        packer: &mut Packer<Send>,
-    ) -> Result<(Meta, Found), Trouble> {
-        match meta.kind {
-            Kind::Directory => Ok((*meta, Found::Directory)),
-            Kind::Symlink => self.symlink(path, meta),
-            Kind::Special => Err(Trouble::Skip("is a socket, a device or a pipe and is left out".into())),
-            Kind::File => {
-                let identity = (meta.device, meta.inode);
-                if let Some(to) = linked.get(&identity) {
-                    return Ok((*meta, Found::Link(to.clone())));
-                }
-                let read = self.file(path, packer)?;
-                if meta.links > 1 {
-                    linked.insert(identity, path.to_vec());
-                }
-                Ok(read)
-            }
-        }
-    }
-
-    fn symlink(&self, path: &[u8], meta: &Meta) -> Result<(Meta, Found), Trouble> {
-        let read = self.root.parent(path).and_then(|(parent, name)| Ok(readlinkat(parent, name, Vec::new())?));
-        match read {
-            Ok(target) => Ok((*meta, Found::Symlink(target.into_bytes()))),
-            Err(error) => Err(skip(&error)),
-        }
+    fn symlink(&mut self, entry: &'a Entry) -> Result<Found, Trouble> {
+        let (parent, name) = self.parent(&entry.path)?;
+        let target = readlinkat(parent, name, Vec::new())?;
+        Ok(Found::Symlink { meta: entry.meta, target: target.into_bytes() })
     }
 
     /// Reads a file that stays the same meanwhile; one that changes gets a second chance.
-    fn file<Send: FnMut(Packed) -> io::Result<()>>(
-        &self,
-        path: &[u8],
-        packer: &mut Packer<Send>,
-    ) -> Result<(Meta, Found), Trouble> {
+    fn file(&mut self, path: &'a [u8]) -> Result<Found, Trouble> {
         for _ in 0..2 {
-            if let Some(read) = self.try_file(path, packer)? {
-                return Ok(read);
+            if let Some(found) = self.try_file(path)? {
+                return Ok(found);
             }
+            self.segment.items.push(Item::Again);
         }
         Err(Trouble::Skip("keeps changing while it is read and is left out".into()))
     }
 
-    fn try_file<Send: FnMut(Packed) -> io::Result<()>>(
-        &self,
-        path: &[u8],
-        packer: &mut Packer<Send>,
-    ) -> Result<Option<(Meta, Found)>, Trouble> {
-        let (file, before) = self.open(path).map_err(|error| skip(&error))?;
+    fn try_file(&mut self, path: &'a [u8]) -> Result<Option<Found>, Trouble> {
+        let (file, before) = self.open(path)?;
         if before.kind != Kind::File {
             return Err(Trouble::Skip("is no longer a file and is left out".into()));
         }
-        let (mut chunks, mut stopped): (Vec<Chunk>, _) = (Vec::new(), false);
-        // One byte more than it had shows that it grows, and a file that never ends is left.
-        let size = chunk::cut((&file).take(before.size + 1), |content| {
-            self.deadline.check("save the cache").map_err(io::Error::other)?;
-            self.progress.add(content.len() as u64);
-            match packer.add(content) {
-                Ok(chunk) => chunks.push(chunk),
-                Err(error) => {
-                    stopped = true;
-                    return Err(error);
-                }
+        let (mut at, holes) = (0, holes(&file, before.size)?);
+        for hole in &holes {
+            if !self.extent(&file, at..hole.start)? {
+                return Ok(None);
             }
-            Ok(())
-        });
-        match size {
-            Err(error) if stopped => Err(Trouble::Stop(error)),
-            Err(error) => Err(skip(&error)),
-            Ok(size) => {
-                let after = meta_at(&file.into(), b"").map_err(|error| skip(&error))?;
-                let same = after == before && size == before.size;
-                Ok(same.then_some((before, Found::File { size, chunks })))
-            }
+            at = hole.start + hole.length;
         }
+        let whole = self.extent(&file, at..before.size)?;
+        let after = meta_at(&file.into(), b"")?;
+        Ok((whole && after == before).then_some(Found::File { meta: before, holes }))
     }
 
     /// Opens a file, whatever has taken its place meanwhile: neither a link nor a pipe leads or holds us anywhere.
-    fn open(&self, path: &[u8]) -> io::Result<(File, Meta)> {
-        let (parent, name) = self.root.parent(path)?;
+    fn open(&mut self, path: &'a [u8]) -> io::Result<(File, Meta)> {
+        let (parent, name) = self.parent(path)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let handle = openat(parent, name, flags, Mode::empty())?;
         let meta = meta_at(&handle, b"")?;
         Ok((handle.into(), meta))
     }
+
+    /// Opens the directory of a path, if it is not the one that was used last.
+    fn parent(&mut self, path: &'a [u8]) -> io::Result<(&OwnedFd, &'a [u8])> {
+        let (parent, name) = split(path);
+        let kept = self.parent.take().filter(|(kept, _)| *kept == parent);
+        let kept = match kept {
+            Some(kept) => kept,
+            None => (parent, self.shared.root.directory(parent)?),
+        };
+        Ok((&self.parent.insert(kept).1, name))
+    }
+
+    /// Reads, cuts and hashes a part of a file; `false` if it ends too early.
+    fn extent(&mut self, file: &File, range: Range<u64>) -> Result<bool, Trouble> {
+        let mut at = range.start;
+        // Where the content begins that is read and not yet cut.
+        let mut start = self.segment.content.len();
+        while at < range.end {
+            self.shared.deadline.check("save the cache").map_err(|error| Trouble::Stop(Stop::Deadline(error)))?;
+            let wanted = usize::try_from((range.end - at).min(SEGMENT)).unwrap_or(0);
+            let end = self.segment.content.len();
+            self.segment.content.resize(end + wanted, 0);
+            if let Err(error) = file.read_exact_at(&mut self.segment.content[end..], at) {
+                self.segment.content.truncate(start);
+                return if error.kind() == ErrorKind::UnexpectedEof { Ok(false) } else { Err(error.into()) };
+            }
+            at += wanted as u64;
+            self.shared.progress.add(wanted as u64);
+            start = self.cut(start, at == range.end);
+            if self.segment.content.len() as u64 >= SEGMENT {
+                start = self.hand_over(start).map_err(Trouble::Stop)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Cuts what has been read from `start`; gives where the rest begins.
+    fn cut(&mut self, start: usize, last: bool) -> usize {
+        let Segment { content, items } = &mut self.segment;
+        let mut end = start;
+        for range in chunk::cut(&content[start..], last) {
+            let range = start + range.start..start + range.end;
+            end = range.end;
+            items.push(Item::Chunk { digest: Digest::of(&content[range.clone()]), range });
+        }
+        end
+    }
+
+    /// Hands over what is cut and keeps the rest, in front of the next segment.
+    fn hand_over(&mut self, start: usize) -> Result<usize, Stop> {
+        let rest = self.segment.content.split_off(start);
+        self.flush()?;
+        self.segment.content = rest;
+        Ok(0)
+    }
+
+    fn flush(&mut self) -> Result<(), Stop> {
+        let segment = std::mem::take(&mut self.segment);
+        if segment.items.is_empty() {
+            return Ok(());
+        }
+        (self.send)(segment).map_err(|()| Stop::Closed)
+    }
 }
 
-fn skip(error: &io::Error) -> Trouble {
-    Trouble::Skip(match error.kind() {
-        ErrorKind::NotFound => "vanished while the cache was saved".into(),
-        _ => format!("cannot be read and is left out: {error}"),
-    })
-}
-
-fn record<'a>(path: &'a [u8], meta: &Meta, found: &'a Found) -> Record<'a> {
-    let node = match found {
-        Found::Directory => Node::Directory,
-        Found::File { size, chunks } => Node::File { size: *size, chunks: chunks.into(), holes: Cow::default() },
-        Found::Symlink(target) => Node::Symlink { target },
-        Found::Link(to) => Node::Link { to },
-    };
-    let Meta { mode, uid, gid, mtime, .. } = *meta;
-    Record { path, mode, uid, gid, mtime, attributes: Vec::new(), node }
+/// Finds the holes that are worth it: zeros without a place on the disk.
+fn holes(file: &File, size: u64) -> io::Result<Vec<Hole>> {
+    let (mut holes, mut at) = (Vec::new(), 0);
+    while at < size && size >= MIN_HOLE {
+        let start = match seek(file, SeekFrom::Hole(at)) {
+            Ok(start) if start < size => start,
+            // A file system that knows no holes has none.
+            Ok(_) | Err(_) => break,
+        };
+        at = match seek(file, SeekFrom::Data(start)) {
+            Ok(data) => data.min(size),
+            Err(Errno::NXIO) => size,
+            Err(error) => return Err(error.into()),
+        };
+        if at - start >= MIN_HOLE {
+            holes.push(Hole { start, length: at - start });
+        }
+    }
+    Ok(holes)
 }

@@ -2,12 +2,7 @@
 
 mod pattern;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::ErrorKind,
-    os::unix::ffi::OsStrExt as _,
-    path::Path,
-};
+use std::{collections::BTreeSet, io::ErrorKind, os::unix::ffi::OsStrExt as _, path::Path};
 
 use rustix::io::Errno;
 
@@ -19,11 +14,18 @@ use crate::{
     options::Selection,
 };
 
+/// A path to save.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) path: Vec<u8>,
+    pub(crate) meta: Meta,
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Selected {
     /// Everything to save, sorted by path: files, directories and links.
-    pub(crate) entries: BTreeMap<Vec<u8>, Meta>,
+    pub(crate) entries: Vec<Entry>,
     /// What was named or found and is not among the entries, one line each.
     pub(crate) warnings: Vec<String>,
 }
@@ -46,7 +48,10 @@ pub(crate) fn select(root: &Root, directory: &Path, selection: &Selection, limit
     for path in &selection.untracked {
         walk.untracked(directory, path)?;
     }
-    Ok(walk.found)
+    let mut found = walk.found;
+    found.entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    found.entries.dedup_by(|one, other| one.path == other.path);
+    Ok(found)
 }
 
 struct Walk<'a> {
@@ -146,7 +151,7 @@ impl Walk<'_> {
             self.warn(&show(path), "is a socket, a device or a pipe and is left out");
             return Ok(());
         }
-        self.found.entries.insert(path.to_vec(), meta);
+        self.found.entries.push(Entry { path: path.to_vec(), meta });
         if self.found.entries.len() as u64 > self.limit {
             return Err(Error::Limit { what: "number of files and directories".into(), limit: self.limit });
         }

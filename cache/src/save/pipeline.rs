@@ -1,0 +1,140 @@
+//! Reading, compressing and sending at the same time, with bounded memory.
+//!
+//! Batches are read by a few threads and taken in order; their chunks become frames in order; frames are compressed
+//! by a few threads and packed in order; packs are sent by a few requests. So the same tree gives the same packs,
+//! however many threads there are. When one part fails the others find their channels closed and end.
+
+use std::{ops::Range, sync::Arc, thread};
+
+use bytes::Bytes;
+use futures_util::{
+    StreamExt as _, TryStreamExt as _,
+    future::{ready, try_join3},
+    stream,
+};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::{
+    frame::Framer,
+    read::{Segment, Shared, read_batch},
+};
+use crate::{
+    deadline::{Deadline, blocking},
+    error::Error,
+    manifest::{Frame, Pack},
+    pack::{self, Compressed, Packer},
+    scope::Scope,
+    store::Store,
+};
+
+/// Packs under way at a time; together with the one being filled they are most of a save's memory.
+pub(super) const CONNECTIONS: usize = 4;
+/// Threads that read, and threads that compress; beyond it memory grows and the store is the limit.
+const MAX_THREADS: usize = 8;
+
+/// New objects in the store, and what lies where.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// What was read, and in which frames it lies.
+    pub(super) framer: Framer,
+    /// The new frames and packs, numbered after those of the base.
+    pub(super) frames: Vec<Frame>,
+    pub(super) packs: Vec<Pack>,
+    pub(super) bytes: u64,
+}
+
+/// Reads the batches and sends what the framer does not know.
+pub(super) async fn send<S: Store>(
+    store: &S,
+    scope: &Scope,
+    shared: &Arc<Shared>,
+    batches: Vec<Range<usize>>,
+    framer: Framer,
+    packs: usize,
+) -> Result<Sent, Error> {
+    let (to_compress, frames) = channel(1);
+    let (to_send, full) = channel(1);
+    let reading = read(shared, batches, framer, to_compress);
+    let packing = compress(frames, packs, to_send);
+    let sending = put_all(store, scope, full, &shared.deadline);
+    let (framer, frames, packs) = try_join3(reading, packing, sending).await?;
+    let bytes = packs.iter().map(|pack| u64::from(pack.size)).sum();
+    Ok(Sent { framer, frames, packs, bytes })
+}
+
+/// Reads, and hands over the frames that become full.
+async fn read(
+    shared: &Arc<Shared>,
+    batches: Vec<Range<usize>>,
+    mut framer: Framer,
+    frames: Sender<Vec<u8>>,
+) -> Result<Framer, Error> {
+    let segments = stream::iter(batches).map(|batch| ready(start(shared.clone(), batch))).buffered(threads());
+    let mut segments = Box::pin(segments.flat_map(receive));
+    while let Some(segment) = segments.next().await {
+        for frame in framer.take(segment?) {
+            // Nobody takes it: the reason is on the other side.
+            let _ = frames.send(frame).await;
+        }
+    }
+    if let Some(frame) = framer.finish() {
+        let _ = frames.send(frame).await;
+    }
+    Ok(framer)
+}
+
+/// Starts to read a batch on a thread of its own.
+fn start(shared: Arc<Shared>, batch: Range<usize>) -> Receiver<Result<Segment, Error>> {
+    let (segments, receiver) = channel(1);
+    tokio::task::spawn_blocking(move || {
+        let read = read_batch(&shared, batch, |segment| segments.blocking_send(Ok(segment)).map_err(|_| ()));
+        if let Err(error) = read {
+            let _ = segments.blocking_send(Err(error));
+        }
+    });
+    receiver
+}
+
+/// Compresses frames and hands over the packs that become full; gives the table of frames.
+async fn compress(frames: Receiver<Vec<u8>>, packs: usize, full: Sender<Bytes>) -> Result<Vec<Frame>, Error> {
+    let failed = |error| Error::file("pack", "files", error);
+    let compress = |raw: Vec<u8>| blocking(move || pack::compress(&raw).map_err(failed));
+    let mut compressed = Box::pin(receive(frames).map(compress).buffered(threads()));
+    let mut packer = Packer::new(packs).map_err(failed)?;
+    while let Some(frame) = compressed.next().await {
+        let frame: Compressed = frame?;
+        if let Some(pack) = packer.add(&frame).map_err(failed)? {
+            let _ = full.send(pack).await;
+        }
+    }
+    if let Some(pack) = packer.finish() {
+        let _ = full.send(pack).await;
+    }
+    Ok(packer.frames)
+}
+
+/// Sends packs, and gives their names in order.
+async fn put_all<S: Store>(
+    store: &S,
+    scope: &Scope,
+    full: Receiver<Bytes>,
+    deadline: &Deadline,
+) -> Result<Vec<Pack>, Error> {
+    receive(full).map(|pack| put(store, scope, pack, deadline)).buffered(CONNECTIONS).try_collect().await
+}
+
+/// Sends a pack. An object of that name is overwritten on purpose: should it be damaged, it is whole again.
+async fn put<S: Store>(store: &S, scope: &Scope, bytes: Bytes, deadline: &Deadline) -> Result<Pack, Error> {
+    let content = bytes.clone();
+    let pack = blocking(move || pack::name(&content).map_err(|error| Error::file("pack", "files", error))).await?;
+    deadline.within("send a pack", store.put(&scope.pack(&pack.digest), bytes)).await?;
+    Ok(pack)
+}
+
+fn receive<T>(receiver: Receiver<T>) -> impl stream::Stream<Item = T> {
+    stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|item| (item, receiver)))
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
+}
