@@ -351,6 +351,17 @@ async fn a_socket_replaces_a_dead_one_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_socket_may_lie_deeper_than_the_kernel_takes_paths() {
+    let directory = tempdir().unwrap();
+    let deep = directory.path().join("d".repeat(120));
+    fs::create_dir(&deep).unwrap();
+    let socket = Socket::bind(deep.join("s"), false).unwrap();
+    assert!(Socket::bind(deep.join("s"), false).unwrap_err().to_string().contains("a server listens there already"));
+    drop(socket);
+    assert_eq!(fs::read_dir(&deep).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn addresses_of_sidecars_are_checked() {
     for url in
         ["unix:", "unix:///", "unix://host/x", "http://user:hush-hush-hush@host/", "http://host/?token=hush-hush"]

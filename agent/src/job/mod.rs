@@ -9,11 +9,11 @@ pub mod stops;
 use crate::docker::labels::Identity;
 use crate::docker::network;
 use crate::docker::sandbox::Sandbox;
-use crate::docker::volumes::{self, Builds};
+use crate::docker::volumes::{self, Builds, Volume};
 use crate::fault::{Fault, causes};
 use crate::host::Host;
 use crate::log::Log;
-use crate::stage::Execution;
+use crate::stage::{Execution, sidecar};
 use crate::variables::{Directories, JobSettings, Variables};
 use anyhow::{Context, Result};
 use order::Order;
@@ -206,8 +206,9 @@ impl Prepared {
         let variables = self.variables.ok_or_else(|| Fault::System("the job has no variables".to_owned()))?;
         let (settings, warnings) = JobSettings::read(&variables, &order.job);
         warnings.iter().chain(&order::not_done(&order.job)).for_each(|line| log.warn(line));
-        let builds = builds(order, &directories, &variables, self.own)?;
-        Ok(Execution {
+        let volumes = volumes::parse(&order.settings.docker.volumes, &directories.project, |t| variables.expand(t))?;
+        let builds = builds(&volumes, &directories, self.own)?;
+        let mut execution = Execution {
             host: host.clone(),
             order: order.clone(),
             gitlab,
@@ -218,16 +219,18 @@ impl Prepared {
             log: log.clone(),
             sandbox: self.sandbox,
             stops: stops.clone(),
+            sidecar: None,
             prepared: None,
-        })
+        };
+        sidecar::offer(&mut execution, &volumes);
+        Ok(execution)
     }
 }
 
 /// The builds directory: the job's own is made here, writable for every user of its containers.
-fn builds(order: &Order, at: &Directories, variables: &Variables, own: PathBuf) -> Result<Builds, Fault> {
-    let volumes = volumes::parse(&order.settings.docker.volumes, &at.project, |text| variables.expand(text))?;
+fn builds(volumes: &[Volume], at: &Directories, own: PathBuf) -> Result<Builds, Fault> {
     let named = volumes.iter().find(|volume| {
-        matches!(volume, volumes::Volume::Bind { source, .. } if !source.starts_with('/'))
+        matches!(volume, Volume::Bind { source, .. } if !source.starts_with('/'))
             && Path::new(&at.builds).starts_with(volume.dest())
     });
     if let Some(volume) = named {
@@ -236,7 +239,7 @@ fn builds(order: &Order, at: &Directories, variables: &Variables, own: PathBuf) 
             format!("a named volume at the builds directory ({dest}) is not supported yet: mount a host directory");
         return Err(Fault::Configuration(text));
     }
-    let builds = volumes::builds(&volumes, &at.builds, own);
+    let builds = volumes::builds(volumes, &at.builds, own);
     let open = || -> std::io::Result<()> {
         std::fs::create_dir_all(&builds.host)?;
         if !builds.shared {

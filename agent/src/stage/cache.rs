@@ -141,7 +141,7 @@ async fn ready(job: &Execution) -> Option<(AnyStore, Project)> {
     }
 }
 
-fn credentials(store: &CacheStore) -> Option<Credentials> {
+pub(super) fn credentials(store: &CacheStore) -> Option<Credentials> {
     store.credentials.as_ref().map(|own| Credentials {
         access_key_id: own.access_key_id.clone(),
         secret_access_key: own.secret_access_key.expose().to_owned(),
@@ -178,7 +178,7 @@ fn policy(job: &Execution, cache: &Cache) -> Policy {
 }
 
 /// The cache's key as text: `<job name>/<ref>` when the job gives none.
-fn cache_key(job: &Execution, cache: &Cache) -> String {
+pub(super) fn cache_key(job: &Execution, cache: &Cache) -> String {
     let key = job.variables.expand(&cache.key);
     if key.is_empty() { format!("{}/{}", job.order.job.job_info.name, job.order.job.git_info.ref_name) } else { key }
 }

@@ -6,6 +6,7 @@ pub mod cache_key;
 pub mod cleanup;
 pub mod download;
 pub mod prepare;
+pub mod sidecar;
 pub mod sources;
 pub mod steps;
 
@@ -60,6 +61,8 @@ pub struct Execution {
     pub sandbox: Sandbox,
     /// What can stop the job.
     pub stops: Stops,
+    /// The store, for the job's own use.
+    pub sidecar: Option<sidecar::Sidecar>,
     /// Made by the first stage.
     pub prepared: Option<Prepared>,
 }

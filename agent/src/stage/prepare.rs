@@ -9,7 +9,7 @@ use crate::docker::volumes::{self, Plan, Wanted};
 use crate::docker::{auth::Logins, helper, sandbox};
 use crate::fault::Fault;
 use crate::script;
-use crate::stage::{Common, Execution, Prepared};
+use crate::stage::{Common, Execution, Prepared, sidecar};
 use globset::{GlobBuilder, GlobSetBuilder};
 use std::collections::HashSet;
 use std::sync::OnceLock;
@@ -91,6 +91,8 @@ async fn prepare(job: &Execution) -> Result<Prepared, Fault> {
     let ((services, image), helper) = (others?, helper?);
     let names: Vec<_> = services.into_iter().map(|service| (service.aliases, service.addresses)).collect();
     common.hosts = network.hosts(&names);
+    // Only now: the helper's system is this machine's own, and not to be written to.
+    common.binds.extend_from_slice(sidecar::binds(job));
     furnish(&helper, &plan, &common.hosts).await?;
     let build = build(job, image, name);
     Ok(Prepared { helper, build, common, container: OnceLock::new(), hidden: plan.hidden })
@@ -211,11 +213,12 @@ async fn start_services(
     plan: &Plan,
     network: &Network,
 ) -> Result<Vec<Service>, Fault> {
+    let binds = [&plan.binds, sidecar::binds(job)].concat();
     let starter = Starter {
         sandbox: &job.sandbox,
         docker: &job.order.settings.docker,
         network,
-        binds: &plan.binds,
+        binds: &binds,
         health_port: job.variables.get("HEALTHCHECK_TCP_PORT"),
     };
     let mut taken = HashSet::new();

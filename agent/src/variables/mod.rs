@@ -98,6 +98,13 @@ impl Variables {
         self.index();
     }
 
+    /// Sets an internal variable that nobody else has set.
+    pub fn set_default(&mut self, key: &str, value: &str) {
+        if !self.winners.contains_key(key) {
+            self.set(key, value);
+        }
+    }
+
     /// The expanded value of a variable, a file variable's path; empty when there is none.
     #[must_use]
     pub fn get(&self, key: &str) -> &str {

@@ -1,8 +1,9 @@
 //! Where a server listens.
 
 use std::{
-    fs::{self, Permissions},
+    fs::{self, File, Permissions},
     io::{self, ErrorKind},
+    os::fd::AsRawFd as _,
     os::unix::{
         fs::{FileTypeExt as _, PermissionsExt as _},
         net::UnixStream as Probe,
@@ -95,9 +96,14 @@ impl Drop for Socket {
     }
 }
 
-/// The socket appears under its name by rename, with its mode: nobody meets it half made.
+/// The socket appears under its name by rename, with its mode: nobody meets it half made. The kernel takes paths of
+/// at most 107 bytes for sockets, so the way to the directory is replaced by a short one.
 fn bind(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    refuse_others(path)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "names no file"))?;
+    let directory = File::open(parent)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
+    refuse_others(&path)?;
     let mut new = path.as_os_str().to_owned();
     new.push("~");
     if is_socket(Path::new(&new))? {

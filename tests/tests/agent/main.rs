@@ -7,6 +7,7 @@ mod lone;
 mod pulls;
 mod script;
 mod services;
+mod sidecar;
 mod sources;
 mod stops;
 mod trouble;
