@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
-use crate::{deadline::Deadline, error::Error, reference, scope::Scope, store::Store};
-
-/// Refs asked for at a time.
-const PAGE: usize = 1000;
+use crate::{
+    deadline::Deadline,
+    digest::Digest,
+    error::Error,
+    reference::{self, CONNECTIONS, Reference},
+    scope::Scope,
+    store::Store,
+};
 
 /// A key's newest cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,44 +40,27 @@ pub struct Listing {
 
 /// Lists the newest cache of every key in a scope; keys that were ended are left out.
 pub async fn list<S: Store>(store: &S, scope: &Scope, limit: Duration) -> Result<Listing, Error> {
-    let (deadline, prefix, mut listing) = (Deadline::after(limit), scope.all_refs(), Listing::default());
-    let mut after = String::new();
-    loop {
-        let page = deadline.within("list the caches", store.list(&prefix, &after, PAGE)).await?;
-        for entry in &page {
-            if key_of(&entry.key) == key_of(&after) {
-                continue;
-            }
-            match cached(store, scope, &entry.key, &deadline).await {
-                Ok(cached) => listing.caches.extend(cached),
-                Err(error @ Error::Damaged { .. }) => listing.warnings.push(error.to_string()),
-                Err(error) => return Err(error),
-            }
-            after.clone_from(&entry.key);
+    let deadline = Deadline::after(limit);
+    let names = reference::newest_of_each(store, &scope.all_refs(), &deadline).await?;
+    let mut refs =
+        stream::iter(names).map(|name| reference::read_in(store, scope, name, &deadline)).buffered(CONNECTIONS);
+    let mut listing = Listing::default();
+    while let Some(found) = refs.next().await {
+        match found {
+            Ok((reference, manifest)) => listing.caches.extend(manifest.map(|digest| cached(&reference, digest))),
+            Err(error @ Error::Damaged { .. }) => listing.warnings.push(error.to_string()),
+            Err(error) => return Err(error),
         }
-        if page.len() < PAGE {
-            return Ok(listing);
-        }
-        // Behind all refs of the last key: their own names are digits and dashes, `~` comes after those.
-        after = format!("{}/~", key_of(&after));
     }
+    Ok(listing)
 }
 
-fn key_of(name: &str) -> &str {
-    name.rsplit_once('/').map_or(name, |(key, _)| key)
-}
-
-async fn cached<S: Store>(store: &S, scope: &Scope, name: &str, deadline: &Deadline) -> Result<Option<Cached>, Error> {
-    let found = reference::read(store, name, deadline).await?;
-    if found.scope != *scope || !name.starts_with(&scope.refs(&found.key)) {
-        return Err(Error::damaged(name, format!("is the ref of {} in {}", found.key, found.scope)));
-    }
-    let manifest = found.manifest().map_err(|reason| Error::damaged(name, reason))?;
-    Ok(manifest.map(|manifest| Cached {
-        key: found.key.to_string(),
-        created: found.created().map_or_else(String::new, |time| time.to_string()),
-        files: found.files,
-        bytes: found.bytes,
+fn cached(reference: &Reference, manifest: Digest) -> Cached {
+    Cached {
+        key: reference.key.to_string(),
+        created: reference.created().map_or_else(String::new, |time| time.to_string()),
+        files: reference.files,
+        bytes: reference.bytes,
         manifest: manifest.to_string(),
-    }))
+    }
 }

@@ -19,6 +19,10 @@ use crate::{
 
 /// The largest ref.
 const MAX_SIZE: u64 = 16 << 10;
+/// Refs read at the same time.
+pub(crate) const CONNECTIONS: usize = 16;
+/// Refs listed at a time, as many as S3 gives.
+const PAGE: usize = 1000;
 /// Times are counted down from here, the year 2286.
 const END_OF_TIME: i64 = 9_999_999_999_999;
 
@@ -35,18 +39,24 @@ pub(crate) struct Reference {
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     /// Program and version.
-    writer: String,
+    pub(crate) writer: String,
 }
 
 impl Reference {
     pub(crate) fn new(scope: &Scope, key: &Key, manifest: &Digest, totals: &Totals) -> Self {
+        let (files, bytes) = (totals.files, totals.bytes);
+        Self { manifest: Some(manifest.to_string()), files, bytes, ..Self::tombstone(scope, key) }
+    }
+
+    /// Gives the ref that ends a key.
+    pub(crate) fn tombstone(scope: &Scope, key: &Key) -> Self {
         Self {
             scope: scope.clone(),
             key: key.clone(),
-            manifest: Some(manifest.to_string()),
+            manifest: None,
             created: to_the_millisecond(Timestamp::now()).to_string(),
-            files: totals.files,
-            bytes: totals.bytes,
+            files: 0,
+            bytes: 0,
             writer: concat!("warmstart-cache ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -98,6 +108,51 @@ pub(crate) async fn newest<S: Store>(
     }
     let manifest = found.manifest().map_err(|reason| Error::damaged(&entry.key, reason))?;
     Ok(manifest.map(|digest| (found, digest)))
+}
+
+/// Gives the name of the newest ref of each key whose refs begin with `prefix`, in the order of the keys' object
+/// names.
+pub(crate) async fn newest_of_each<S: Store>(
+    store: &S,
+    prefix: &str,
+    deadline: &Deadline,
+) -> Result<Vec<String>, Error> {
+    let mut newest: Vec<String> = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = deadline.within("list the caches", store.list(prefix, &after, PAGE)).await?;
+        for entry in &page {
+            if newest.last().is_none_or(|last| key_of(last) != key_of(&entry.key)) {
+                newest.push(entry.key.clone());
+            }
+        }
+        match newest.last() {
+            // Behind all refs of the last key: their own names are digits and dashes, `~` comes after those.
+            Some(last) if page.len() == PAGE => after = format!("{}/~", key_of(last)),
+            _ => return Ok(newest),
+        }
+    }
+}
+
+fn key_of(name: &str) -> &str {
+    name.rsplit_once('/').map_or(name, |(key, _)| key)
+}
+
+/// Reads a ref found in a listing, and checks that it is what its place says.
+pub(crate) async fn read_in<S: Store>(
+    store: &S,
+    scope: &Scope,
+    name: String,
+    deadline: &Deadline,
+) -> Result<(Reference, Option<Digest>), Error> {
+    let found = read(store, &name, deadline).await?;
+    if found.scope != *scope || !name.starts_with(&scope.refs(&found.key)) {
+        return Err(Error::damaged(name, format!("is the ref of {} in {}", found.key, found.scope)));
+    }
+    match found.manifest() {
+        Ok(manifest) => Ok((found, manifest)),
+        Err(reason) => Err(Error::damaged(name, reason)),
+    }
 }
 
 pub(crate) async fn read<S: Store>(store: &S, name: &str, deadline: &Deadline) -> Result<Reference, Error> {

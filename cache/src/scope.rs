@@ -19,6 +19,8 @@ use crate::{digest::Digest, error::Error};
 const MAX_NAME: usize = 1024;
 /// The longest escaped name; longer ones are hashed.
 const MAX_ESCAPED: usize = 200;
+/// What hashed names begin with, and no others.
+const HASHED: &str = "~~";
 
 /// Whether a cache was written by jobs of protected branches and tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +74,14 @@ impl Scope {
 
     pub(crate) fn all_refs(&self) -> String {
         format!("{}refs/", self.prefix())
+    }
+
+    /// Gives what the refs of all keys begin with that begin with `prefix`, and those of all long keys: these are
+    /// hashed, and only the refs themselves tell.
+    pub(crate) fn refs_with_prefix(&self, prefix: &str) -> Vec<String> {
+        let (refs, escaped) = (self.all_refs(), escape_bytes(prefix));
+        let hashed = format!("{refs}{HASHED}");
+        if escaped.len() > MAX_ESCAPED { vec![hashed] } else { vec![format!("{refs}{escaped}"), hashed] }
     }
 
     pub(crate) fn manifest(&self, digest: &Digest) -> String {
@@ -191,6 +201,12 @@ fn check(what: &'static str, name: &str) -> Result<(), Error> {
 
 /// Gives the one segment of an object name that stands for `name` and for no other.
 fn escape(name: &str) -> String {
+    let escaped = escape_bytes(name);
+    if escaped.len() > MAX_ESCAPED { format!("{HASHED}{}", Digest::of(name.as_bytes())) } else { escaped }
+}
+
+/// Escapes byte by byte, so that the beginning of a name gives the beginning of its escaped form.
+fn escape_bytes(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for (position, byte) in name.bytes().enumerate() {
         match byte {
@@ -202,7 +218,7 @@ fn escape(name: &str) -> String {
             }
         }
     }
-    if escaped.len() > MAX_ESCAPED { format!("~~{}", Digest::of(name.as_bytes())) } else { escaped }
+    escaped
 }
 
 #[cfg(test)]

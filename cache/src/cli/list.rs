@@ -1,12 +1,12 @@
 //! `warmstart-cache list`
 
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 use warmstart_cache::{Cached, Listing, list, store};
 
 use super::{
     Failure, Outcome,
-    args::ScopeArguments,
+    args::{ScopeArguments, TimeArguments},
     output::{Output, count, size},
 };
 
@@ -15,13 +15,15 @@ use super::{
 pub(super) struct Arguments {
     #[command(flatten)]
     scope: ScopeArguments,
+    #[command(flatten)]
+    time: TimeArguments,
 }
 
 /// Lists, one line per key.
 pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Result<Outcome, Failure> {
     let scope = arguments.scope.scope(None)?;
     let store = store::open(url, None).await?;
-    let listing = list(&store, &scope, Duration::from_mins(2)).await?;
+    let listing = list(&store, &scope, arguments.time.deadline).await?;
     output.warnings(&listing.warnings);
     output.result(&table(&listing, &scope.to_string()), &listing);
     Ok(Outcome::Done)

@@ -3,12 +3,19 @@
 #![expect(clippy::doc_markdown, reason = "comments on arguments are help texts")]
 
 mod args;
+mod completions;
+mod env;
+mod export;
+mod import;
+mod info;
 mod list;
 mod output;
 mod records;
 mod restore;
+mod rm;
 mod save;
 mod serve;
+mod stats;
 
 use std::process::ExitCode;
 
@@ -24,10 +31,10 @@ use self::output::Output;
 #[command(name = "warmstart-cache", version, arg_required_else_help = true, subcommand_required = true)]
 struct Arguments {
     /// Where the caches are: s3://bucket/prefix[?endpoint=URL&region=NAME], file:///directory, or where `serve` says.
-    #[arg(long, global = true, env = "WARMSTART_CACHE_STORE", value_name = "URL")]
+    #[arg(long, global = true, display_order = 100, env = env::STORE, value_name = "URL")]
     store: Option<String>,
     /// Write one JSON object instead of a sentence.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 101)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -38,7 +45,14 @@ enum Command {
     Save(save::Arguments),
     Restore(restore::Arguments),
     List(list::Arguments),
+    Info(info::Arguments),
+    Rm(rm::Arguments),
+    Stats(stats::Arguments),
+    Export(export::Arguments),
+    Import(import::Arguments),
     Serve(serve::Arguments),
+    Completions(completions::Completions),
+    Man(completions::Man),
 }
 
 /// What a command came to.
@@ -69,7 +83,7 @@ impl From<warmstart_cache::Error> for Failure {
 
 /// Runs the command that the arguments name, and gives the exit code.
 pub(crate) fn main() -> ExitCode {
-    let arguments = Arguments::command().try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
+    let arguments = command().try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
     let arguments = match arguments {
         Ok(arguments) => arguments,
         // To standard output for help (0), to standard error for a mistake (2).
@@ -79,7 +93,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     output::start_log();
-    let output = Output { json: arguments.json };
+    let output = Output { json: arguments.json, aside: false };
     match run(arguments, output) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Miss) => ExitCode::from(3),
@@ -87,21 +101,38 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+fn command() -> clap::Command {
+    env::tame(Arguments::command())
+}
+
 fn run(arguments: Arguments, output: Output) -> Result<Outcome, Failure> {
+    let command = match arguments.command {
+        Command::Completions(arguments) => return Ok(completions::completions(&arguments, command())),
+        Command::Man(arguments) => return completions::man(&arguments, command()),
+        command => command,
+    };
     let url = arguments
         .store
         .ok_or_else(|| Failure::Usage("no store is given; use --store URL or set WARMSTART_CACHE_STORE".to_owned()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Error(format!("start threads: {error}")))?;
-    let outcome = runtime.block_on(async {
-        match arguments.command {
-            Command::Save(arguments) => save::run(&url, arguments, output).await,
-            Command::Restore(arguments) => restore::run(&url, arguments, output).await,
-            Command::List(arguments) => list::run(&url, arguments, output).await,
-            Command::Serve(arguments) => serve::run(&url, arguments, output).await,
-        }
-    });
+    let outcome = runtime.block_on(with_store(command, &url, output));
     // Every command has waited for its own work; a look-up of a dead host may hold a thread for a minute.
     runtime.shutdown_background();
     outcome
+}
+
+async fn with_store(command: Command, url: &str, output: Output) -> Result<Outcome, Failure> {
+    match command {
+        Command::Save(arguments) => save::run(url, arguments, output).await,
+        Command::Restore(arguments) => restore::run(url, arguments, output).await,
+        Command::List(arguments) => list::run(url, arguments, output).await,
+        Command::Info(arguments) => info::run(url, arguments, output).await,
+        Command::Rm(arguments) => rm::run(url, arguments, output).await,
+        Command::Stats(arguments) => stats::run(url, arguments, output).await,
+        Command::Export(arguments) => export::run(url, arguments, output).await,
+        Command::Import(arguments) => import::run(url, arguments, output).await,
+        Command::Serve(arguments) => serve::run(url, arguments, output).await,
+        Command::Completions(_) | Command::Man(_) => unreachable!("these need no store"),
+    }
 }

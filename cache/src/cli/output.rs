@@ -11,20 +11,27 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use serde::Serialize;
 use warmstart_cache::Progress;
 
-use super::Failure;
+use super::{Failure, env};
 
 /// How to speak.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Output {
     pub(super) json: bool,
+    /// Whether standard output is for something else.
+    pub(super) aside: bool,
 }
 
 impl Output {
+    /// Says the result on standard error.
+    pub(super) fn aside(self) -> Self {
+        Self { aside: true, ..self }
+    }
+
     /// Says the result: `sentence` to people, `value` to programs.
     pub(super) fn result(self, sentence: &str, value: &impl Serialize) {
         let text = if self.json { serde_json::to_string(value).unwrap_or_default() } else { sentence.to_owned() };
         // Whoever closed the pipe does not want to know.
-        let _ = writeln!(stdout(), "{text}");
+        let _ = if self.aside { writeln!(stderr(), "{text}") } else { writeln!(stdout(), "{text}") };
     }
 
     /// Warns, in JSON only within the result.
@@ -89,9 +96,9 @@ pub(super) fn since(start: Instant) -> String {
     format!("{:.1} s", start.elapsed().as_secs_f64())
 }
 
-/// Sends the log to standard error: warnings, or what `WARMSTART_LOG` asks for.
+/// Sends the log to standard error: warnings, or what the environment asks for.
 pub(super) fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WARMSTART_LOG");
+    let filter = tracing_subscriber::EnvFilter::try_from_env(env::LOG);
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warmstart_cache=warn"));
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).without_time().try_init();
 }

@@ -2,11 +2,15 @@
 
 use std::time::Instant;
 
-use warmstart_cache::{Error, Key, RestoreOptions, Restored, restore, store};
+use warmstart_cache::{
+    Error, Key, RestoreOptions, Restored, Scope, newest_with_prefix, restore,
+    store::{self, AnyStore},
+};
 
 use super::{
     Failure, Outcome,
-    args::{ScopeArguments, WorkArguments},
+    args::{DirectoryArguments, ScopeArguments, SizeArguments, TimeArguments},
+    env,
     output::{Output, count, since, size, with_progress},
     records::records,
 };
@@ -18,15 +22,22 @@ use super::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The name of the cache.
-    #[arg(long)]
+    #[arg(long, env = env::KEY)]
     key: String,
     /// A name to try when there is no cache of the key; may be given several times, the first that has one wins.
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, env = env::FALLBACK, value_name = "KEY", value_delimiter = '\n')]
     fallback: Vec<String>,
+    /// The beginning of names to try after all fallbacks: the newest cache among them wins.
+    #[arg(long, env = env::FALLBACK_PREFIX, value_name = "PREFIX", value_delimiter = '\n')]
+    fallback_prefix: Vec<String>,
     #[command(flatten)]
     scope: ScopeArguments,
     #[command(flatten)]
-    work: WorkArguments,
+    directory: DirectoryArguments,
+    #[command(flatten)]
+    size: SizeArguments,
+    #[command(flatten)]
+    time: TimeArguments,
     /// End with 3 if nothing was restored.
     #[arg(long)]
     fail_on_miss: bool,
@@ -38,11 +49,13 @@ pub(super) struct Arguments {
 /// Restores, and says what became of it.
 pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Result<Outcome, Failure> {
     let start = Instant::now();
-    let keys = std::iter::once(arguments.key).chain(arguments.fallback).map(Key::new);
+    let keys = std::iter::once(&arguments.key).chain(&arguments.fallback).map(Key::new);
     let keys = keys.collect::<Result<Vec<_>, _>>()?;
+    arguments.fallback_prefix.iter().try_for_each(|prefix| Key::new(prefix).map(drop))?;
     let scope = arguments.scope.scope(keys.first())?;
     let options = RestoreOptions {
-        deadline: arguments.work.deadline(),
+        deadline: arguments.time.deadline,
+        limits: arguments.size.limits(),
         keep_setuid: arguments.keep_setuid,
         records: records(url),
         ..RestoreOptions::default()
@@ -51,13 +64,50 @@ pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Resu
         match store::open(url, None).await {
             Err(error @ Error::Address { .. }) => Err(error),
             Err(error) => Ok(Restored { reason: Some(error.to_string()), ..Restored::default() }),
-            Ok(store) => restore(&store, &scope, &keys, &arguments.work.directory, &options).await,
+            Ok(store) => restore_any(&store, &scope, &keys, &arguments, &options).await,
         }
     };
     let restored = with_progress("restoring", options.progress.clone(), restoring).await?;
     output.warnings(&restored.warnings);
     output.result(&sentence(&restored, start), &restored);
     Ok(if restored.hit || !arguments.fail_on_miss { Outcome::Done } else { Outcome::Miss })
+}
+
+/// Tries the keys, then the newest cache of each prefix, all in the time that was given.
+async fn restore_any(
+    store: &AnyStore,
+    scope: &Scope,
+    keys: &[Key],
+    arguments: &Arguments,
+    options: &RestoreOptions,
+) -> Result<Restored, Error> {
+    let start = Instant::now();
+    let directory = &arguments.directory.directory;
+    let mut restored = restore(store, scope, keys, directory, options).await?;
+    for prefix in &arguments.fallback_prefix {
+        let left = options.deadline.saturating_sub(start.elapsed());
+        if restored.hit || left.is_zero() {
+            break;
+        }
+        let next = match newest_with_prefix(store, scope, prefix, left).await {
+            Ok(Some(key)) => {
+                let left =
+                    RestoreOptions { deadline: options.deadline.saturating_sub(start.elapsed()), ..options.clone() };
+                restore(store, scope, &[key], directory, &left).await?
+            }
+            Ok(None) => Restored { reason: Some(format!("no cache for {prefix}…")), ..Restored::default() },
+            Err(error) => Restored { reason: Some(error.to_string()), ..Restored::default() },
+        };
+        restored = after(restored, next);
+    }
+    Ok(restored)
+}
+
+/// Takes the later answer and keeps the reasons of both.
+fn after(first: Restored, next: Restored) -> Restored {
+    let reasons: Vec<_> = first.reason.into_iter().chain(next.reason).collect();
+    let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+    Restored { exact: false, reason, ..next }
 }
 
 fn sentence(restored: &Restored, start: Instant) -> String {

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use warmstart_cache::{Key, SaveOptions, Saved, Selection, save, store};
+use warmstart_cache::{Error, Key, SaveOptions, Saved, Selection, save, store};
 
 use super::{
     Failure, Outcome,
-    args::{ScopeArguments, WorkArguments},
+    args::{DirectoryArguments, ScopeArguments, SizeArguments, TimeArguments},
+    env,
     output::{Output, count, since, size, with_progress},
     records::records,
 };
@@ -19,12 +20,16 @@ use super::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The name of the cache.
-    #[arg(long)]
+    #[arg(long, env = env::KEY)]
     key: String,
     #[command(flatten)]
     scope: ScopeArguments,
     #[command(flatten)]
-    work: WorkArguments,
+    directory: DirectoryArguments,
+    #[command(flatten)]
+    size: SizeArguments,
+    #[command(flatten)]
+    time: TimeArguments,
     /// What to save, relative to the directory.
     #[arg(required = true, value_name = "PATH", allow_hyphen_values = false)]
     paths: Vec<String>,
@@ -36,15 +41,28 @@ pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Resu
     let key = Key::new(arguments.key)?;
     let scope = arguments.scope.scope(Some(&key))?;
     let selection = Selection { paths: arguments.paths, untracked: Vec::new() };
-    let options = SaveOptions { deadline: arguments.work.deadline(), records: records(url), ..SaveOptions::default() };
+    let (limits, deadline) = (arguments.size.limits(), arguments.time.deadline);
+    let options = SaveOptions { limits, deadline, records: records(url), ..SaveOptions::default() };
     let saving = async {
         let store = store::open(url, None).await?;
-        save(&store, &scope, &key, &arguments.work.directory, &selection, &options).await
+        save(&store, &scope, &key, &arguments.directory.directory, &selection, &options).await
     };
-    match with_progress("saving", options.progress.clone(), saving).await {
+    let saved = with_progress("saving", options.progress.clone(), saving).await;
+    say("Saved", &key, saved, start, output)
+}
+
+/// Says what became of a save; `verb` is how it is called.
+pub(super) fn say(
+    verb: &str,
+    key: &Key,
+    saved: Result<Saved, Error>,
+    start: Instant,
+    output: Output,
+) -> Result<Outcome, Failure> {
+    match saved {
         Ok(saved) => {
             output.warnings(&saved.warnings);
-            output.result(&sentence(&saved, start), &saved);
+            output.result(&sentence(verb, &saved, start), &saved);
             Ok(Outcome::Done)
         }
         Err(error) => {
@@ -57,12 +75,12 @@ pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Resu
     }
 }
 
-fn sentence(saved: &Saved, start: Instant) -> String {
+fn sentence(verb: &str, saved: &Saved, start: Instant) -> String {
     let Saved { key, files, bytes, sent, .. } = saved;
     match &saved.reason {
-        Some(reason) if !saved.saved => format!("Did not save {key}: {reason}."),
+        Some(reason) if !saved.saved => format!("Nothing saved as {key}: {reason}."),
         _ => format!(
-            "Saved {key}: {}, {}, of which {} were sent, in {}.",
+            "{verb} {key}: {}, {}, of which {} were sent, in {}.",
             count(*files, "file", "files"),
             size(*bytes),
             size(*sent),

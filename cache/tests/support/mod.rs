@@ -8,6 +8,7 @@ pub mod faulty;
 pub mod forge;
 pub mod moto;
 pub mod promises;
+pub mod recorder;
 pub mod sidecar;
 pub mod tree;
 

@@ -17,10 +17,16 @@ pub struct Moto {
 impl Moto {
     /// Starts the server and waits until it says where it listens.
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`Self::start`], with more arguments.
+    pub fn start_with(arguments: &[&str]) -> Self {
         let program = moto_server();
         assert!(program.exists(), "{} is missing: run tests/setup/install", program.display());
         let mut child = Command::new(&program)
             .args(["-H", "127.0.0.1", "-p", "0"])
+            .args(arguments)
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()

@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod archive;
+mod commands;
+mod s3;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::{

@@ -4,20 +4,23 @@
 //! off where S3 does not demand them: what this crate stores is verified by its own digests, and many compatible
 //! stores know no trailers.
 
-use std::{ops::Range, time::Duration};
+mod address;
+mod client;
+mod roots;
 
-use aws_config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig};
+use std::ops::Range;
+
 use aws_sdk_s3::{
     Client,
-    config::{RequestChecksumCalculation, ResponseChecksumValidation},
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::get_object::GetObjectOutput,
     primitives::ByteStream,
-    types::MetadataDirective,
+    types::{MetadataDirective, RequestPayer},
 };
 use bytes::{Bytes, BytesMut};
 use url::Url;
 
+use self::address::{Address, Encryption};
 use super::{Credentials, Entry, Error, Etag, Object, Store, check_key, check_prefix};
 
 /// A prefix in a bucket.
@@ -26,24 +29,18 @@ pub struct S3 {
     client: Client,
     bucket: String,
     prefix: String,
+    encryption: Encryption,
+    payer: Option<RequestPayer>,
 }
 
 impl S3 {
-    /// Makes a client for `s3://bucket/prefix?endpoint=URL&region=NAME`; sends nothing yet.
+    /// Makes a client for `s3://bucket/prefix?option=value&…`; sends nothing yet. The options are `endpoint`,
+    /// `region`, `path-style`, `sse`, `kms-key`, `bucket-key` and `requester-pays`; another one is an error.
     pub async fn open(address: &Url, credentials: Option<&Credentials>) -> Result<Self, Error> {
-        let bucket = address.host_str().unwrap_or_default().to_owned();
-        let prefix = address.path().trim_matches('/').to_owned();
-        let error = |reason: &str| Error::Address { url: address.to_string(), reason: reason.to_owned() };
-        if bucket.is_empty() {
-            return Err(error("names no bucket"));
-        }
-        if !prefix.is_empty() {
-            check_key(&prefix)?;
-        }
-        let query =
-            |name: &str| address.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
-        let client = client(query("endpoint"), query("region"), credentials).await;
-        Ok(Self { client, bucket, prefix })
+        let address = Address::parse(address)?;
+        let client = client::client(&address, credentials).await?;
+        let Address { bucket, prefix, encryption, payer, .. } = address;
+        Ok(Self { client, bucket, prefix, encryption, payer })
     }
 
     fn name(&self, key: &str) -> Result<String, Error> {
@@ -60,7 +57,10 @@ impl S3 {
     }
 
     async fn write(&self, key: &str, bytes: Bytes, condition: Condition<'_>) -> Result<Option<Etag>, Error> {
+        let Encryption { method, kms_key, bucket_key } = self.encryption.clone();
         let request = self.client.put_object().bucket(&self.bucket).key(self.name(key)?).body(ByteStream::from(bytes));
+        let request = request.set_server_side_encryption(method).set_ssekms_key_id(kms_key);
+        let request = request.set_bucket_key_enabled(bucket_key).set_request_payer(self.payer.clone());
         let conditional = !matches!(condition, Condition::None);
         let request = match condition {
             Condition::None => request,
@@ -86,6 +86,7 @@ impl Store for S3 {
             None => None,
         };
         let request = self.client.get_object().bucket(&self.bucket).key(self.name(key)?).set_range(header);
+        let request = request.set_request_payer(self.payer.clone());
         match request.send().await {
             Ok(output) => read_body(output, range, self.action("get", key)).await.map(Some),
             Err(error) if status(&error) == Some(404) && !no_bucket(&error) => Ok(None),
@@ -116,7 +117,8 @@ impl Store for S3 {
             let wanted = i32::try_from(limit - entries.len()).unwrap_or(i32::MAX).min(1000);
             let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.full(prefix)).max_keys(wanted);
             let start = (!after.is_empty()).then(|| self.full(after));
-            let answer = request.set_start_after(start).set_continuation_token(token).send().await;
+            let request = request.set_start_after(start).set_continuation_token(token);
+            let answer = request.set_request_payer(self.payer.clone()).send().await;
             let page = answer.map_err(|error| explain(self.action("list", prefix), error))?;
             entries.extend(page.contents().iter().filter_map(|object| self.entry(object)));
             token = page.next_continuation_token;
@@ -134,6 +136,9 @@ impl Store for S3 {
         // Keys need no escaping: they consist of characters that stand for themselves in URLs.
         let source = format!("{}/{name}", self.bucket);
         let request = self.client.copy_object().bucket(&self.bucket).key(name).copy_source(source);
+        let Encryption { method, kms_key, bucket_key } = self.encryption.clone();
+        let request = request.set_server_side_encryption(method).set_ssekms_key_id(kms_key);
+        let request = request.set_bucket_key_enabled(bucket_key).set_request_payer(self.payer.clone());
         match request.metadata_directive(MetadataDirective::Replace).send().await {
             Ok(_) => Ok(true),
             Err(error) if status(&error) == Some(404) && !no_bucket(&error) => Ok(false),
@@ -143,6 +148,7 @@ impl Store for S3 {
 
     async fn delete(&self, key: &str) -> Result<(), Error> {
         let request = self.client.delete_object().bucket(&self.bucket).key(self.name(key)?);
+        let request = request.set_request_payer(self.payer.clone());
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) if status(&error) == Some(404) && !no_bucket(&error) => Ok(()),
@@ -165,48 +171,6 @@ enum Condition<'etag> {
     None,
     Absent,
     Match(&'etag Etag),
-}
-
-/// Makes a client: what is given explicitly wins, the usual AWS chain fills in the rest.
-async fn client(endpoint: Option<String>, region: Option<String>, credentials: Option<&Credentials>) -> Client {
-    let region = region.or_else(|| credentials.and_then(|given| given.region.clone())).map(Region::new);
-    let endpoint = endpoint.or_else(|| credentials.and_then(|given| given.endpoint.clone()));
-    let chain = aws_config::meta::region::RegionProviderChain::first_try(region)
-        .or_default_provider()
-        .or_else(Region::from_static("us-east-1"));
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .region(chain)
-        .retry_config(RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(200)))
-        .timeout_config(timeouts());
-    if let Some(given) = credentials {
-        loader = loader.credentials_provider(aws_sdk_s3::config::Credentials::new(
-            &given.access_key_id,
-            &given.secret_access_key,
-            given.session_token.clone(),
-            None,
-            "given",
-        ));
-    }
-    if let Some(endpoint) = endpoint {
-        loader = loader.endpoint_url(endpoint);
-    }
-    let shared = loader.load().await;
-    let config = aws_sdk_s3::config::Builder::from(&shared)
-        .force_path_style(shared.endpoint_url().is_some())
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .build();
-    Client::from_conf(config)
-}
-
-/// The SDK has no time limits of its own but the one for connecting.
-fn timeouts() -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(5))
-        .read_timeout(Duration::from_secs(30))
-        .operation_attempt_timeout(Duration::from_mins(2))
-        .operation_timeout(Duration::from_mins(5))
-        .build()
 }
 
 /// Reads at most the range that was asked for, also from a store that answers with the whole object or never ends.
