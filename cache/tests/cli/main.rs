@@ -4,6 +4,7 @@
 
 mod archive;
 mod commands;
+mod docs;
 mod s3;
 #[path = "../support/mod.rs"]
 mod support;
