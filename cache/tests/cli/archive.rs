@@ -7,7 +7,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use tar::{Builder, EntryType, Header};
+use tar::{
+    Builder,
+    EntryType::{self, Directory, Link, Regular, Symlink},
+    Header,
+};
+
 use tempfile::tempdir;
 
 use super::{
@@ -18,8 +23,11 @@ use super::{
     },
 };
 
-/// Makes an archive of entries that nobody checked: kind, path, link, content.
-fn forge(entries: &[(EntryType, &str, &str, &[u8])]) -> Vec<u8> {
+/// Kind, path, link, content.
+type Forged<'text> = (EntryType, &'text str, &'text str, &'text [u8]);
+
+/// Makes an archive of entries that nobody checked.
+fn forge(entries: &[Forged<'_>]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     for (kind, path, link, content) in entries {
         let mut header = Header::new_gnu();
@@ -147,8 +155,7 @@ fn an_archive_that_leads_outside_is_refused_and_nothing_is_stored() {
     let target = outside.to_str().unwrap();
     let victim = outside.join("victim");
     let victim = victim.to_str().unwrap();
-    use EntryType::{Directory, Link, Regular, Symlink};
-    let hostile: &[(&str, &[(EntryType, &str, &str, &[u8])])] = &[
+    let hostile: &[(&str, &[Forged<'_>])] = &[
         ("leads out of the archive", &[(Regular, "../../outside/victim", "", b"x")]),
         ("leads out of the archive", &[(Regular, "a/../../../outside/victim", "", b"x")]),
         ("is an absolute path", &[(Regular, victim, "", b"x")]),
