@@ -3,7 +3,7 @@
 //! Every path is resolved from the directory's handle, component by component, and never through a symbolic link,
 //! so neither a link planted by a job nor a `..` from a manifest ever reaches another place.
 
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{collections::VecDeque, io, os::fd::OwnedFd, path::Path};
 
 use rustix::{
     fs::{AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx},
@@ -98,6 +98,39 @@ impl Root {
     pub(crate) fn meta(&self, path: &[u8]) -> io::Result<Meta> {
         let (parent, name) = self.parent(path)?;
         meta_at(&parent, name)
+    }
+}
+
+/// How many directories [`Handles`] keeps open.
+const KEPT: usize = 16;
+
+/// Handles of directories below a root, the latest kept open: neighbouring paths share them.
+#[derive(Debug)]
+pub(crate) struct Handles<'root> {
+    root: &'root Root,
+    open: VecDeque<(Vec<u8>, OwnedFd)>,
+}
+
+impl<'root> Handles<'root> {
+    pub(crate) fn new(root: &'root Root) -> Self {
+        Self { root, open: VecDeque::with_capacity(KEPT) }
+    }
+
+    /// Gives what [`Root::directory`] opens. Directories must not be moved meanwhile.
+    pub(crate) fn directory(&mut self, path: &[u8]) -> io::Result<&OwnedFd> {
+        let known = self.open.iter().position(|(known, _)| known == path);
+        if known.is_none() {
+            let handle = self.root.directory(path)?;
+            self.open.truncate(KEPT - 1);
+            self.open.push_front((path.to_vec(), handle));
+        }
+        Ok(&self.open[known.unwrap_or(0)].1)
+    }
+
+    /// Gives the directory that holds a path, and the path's own name in it.
+    pub(crate) fn parent<'path>(&mut self, path: &'path [u8]) -> io::Result<(&OwnedFd, &'path [u8])> {
+        let (parent, name) = split(path);
+        Ok((self.directory(parent)?, name))
     }
 }
 

@@ -59,6 +59,13 @@ pub struct RestoreOptions {
     pub limits: Limits,
     /// Keep setuid and setgid bits instead of dropping them with a warning.
     pub keep_setuid: bool,
+    /// Restore extended attributes, capabilities and the 0:0 devices of overlay file systems: for trees of the agent's
+    /// own choosing, never for what a job may have written. Without it a cache with a device is a miss, and attributes
+    /// are dropped with a warning.
+    pub special: bool,
+    /// Patterns as in [`Selection::paths`], for the paths of the cache: what they name is restored, and nothing else.
+    /// Everything, if there are none.
+    pub paths: Vec<String>,
     /// Where to note what the files look like, so that the next save need not read and send them.
     pub records: Option<Records>,
     /// Counts the bytes written.
@@ -66,12 +73,14 @@ pub struct RestoreOptions {
 }
 
 impl Default for RestoreOptions {
-    /// Ten minutes, the usual limits, no setuid, no record.
+    /// Ten minutes, the usual limits, no setuid, nothing special, all paths, no record.
     fn default() -> Self {
         Self {
             deadline: Duration::from_mins(10),
             limits: Limits::default(),
             keep_setuid: false,
+            special: false,
+            paths: Vec::new(),
             records: None,
             progress: Progress::default(),
         }

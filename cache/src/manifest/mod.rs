@@ -117,6 +117,11 @@ impl Manifest {
         }
     }
 
+    /// Gives the place of a path, if it is there.
+    pub(crate) fn find(&self, path: &[u8]) -> Option<usize> {
+        self.rows.binary_search_by(|row| self.text(row.path).cmp(path)).ok()
+    }
+
     fn node(&self, content: &Content) -> Node<'_> {
         match content {
             Content::Directory => Node::Directory,

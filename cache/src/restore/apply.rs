@@ -29,17 +29,28 @@ enum Done {
     Replaced { aside: String },
 }
 
+/// What was done.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// Directories that both had.
+    pub(super) merged: Vec<Vec<u8>>,
+    /// What was itself renamed.
+    pub(super) moved: Vec<Vec<u8>>,
+}
+
 /// Moves everything in the staging tree into the target, or, if that fails, nothing.
-pub(super) fn apply(staging: &Staging, target: &Root) -> Result<(), Error> {
-    let mut log = Vec::new();
+pub(super) fn apply(staging: &Staging, target: &Root) -> Result<Applied, Error> {
+    let (mut log, mut merged) = (Vec::new(), Vec::new());
     let (mut open, mut path) = (vec![Vec::new()], Vec::new());
     while let Some(directory) = open.pop() {
         if let Err(error) = merge(staging, target, &directory, &mut open, &mut log, &mut path) {
             undo(staging, target, log);
             return Err(Error::file("rename into place", show(&path), error));
         }
+        merged.push(directory);
     }
-    Ok(())
+    let moved = log.into_iter().map(|(path, _)| path).collect();
+    Ok(Applied { merged, moved })
 }
 
 /// Moves the content of a directory that both have; those in it that both have are added to `open`.

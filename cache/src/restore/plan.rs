@@ -4,16 +4,16 @@ use std::ops::Range;
 
 use crate::manifest::{Manifest, Node};
 
-/// The most that one request reads.
-pub(super) const MAX_RUN: u32 = 4 << 20;
+/// The most that one request reads, unless a single frame is larger.
+pub(super) const MAX_RUN: u32 = 2 << 20;
 /// Reading this much in vain is cheaper than another request.
 const MAX_GAP: u32 = 64 << 10;
 
 /// A chunk of a record, and where in the file it belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    frame: u32,
     pub(super) record: u32,
+    /// Its place among the chunks of all files.
     pub(super) chunk: u32,
     pub(super) at: u64,
 }
@@ -44,26 +44,42 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(manifest: &Manifest) -> Self {
         let mut pieces = pieces(manifest);
-        let position = |frame: u32| {
+        let position = |piece: &Piece| {
+            let frame = frame(manifest, piece);
             let place = &manifest.frames[frame as usize];
             (place.pack, place.offset, frame)
         };
-        pieces.sort_by_key(|piece| position(piece.frame));
+        // Stable: within a frame, the pieces of a file stay together and in order.
+        pieces.sort_by_key(position);
         let runs = runs(manifest, &pieces);
         Self { pieces, runs }
     }
+
+    /// Gives the runs in an order that keeps `ways` workers apart: neighbouring runs have files of the same
+    /// directories, and only one at a time can make a file in a directory.
+    pub(super) fn order(&self, ways: usize) -> Vec<usize> {
+        let length = self.runs.len().div_ceil(ways.max(1)).max(1);
+        let starts = || (0..self.runs.len()).step_by(length);
+        let round = |step| starts().map(move |start| (start + step, self.runs.len().min(start + length)));
+        (0..length).flat_map(|step| round(step).filter(|(at, end)| at < end).map(|(at, _)| at)).collect()
+    }
+}
+
+fn frame(manifest: &Manifest, piece: &Piece) -> u32 {
+    manifest.chunks[piece.chunk as usize].frame
 }
 
 fn pieces(manifest: &Manifest) -> Vec<Piece> {
-    let mut pieces = Vec::new();
+    let mut pieces = Vec::with_capacity(manifest.chunks.len());
     for (record, number) in manifest.records().zip(0..) {
         let Node::File { chunks, holes, .. } = record.node else { continue };
         let (mut at, mut holes) = (0, holes.iter().peekable());
-        for (chunk, position) in chunks.iter().zip(0..) {
+        for chunk in chunks.iter() {
             if let Some(hole) = holes.next_if(|hole| hole.start == at) {
                 at += hole.length;
             }
-            pieces.push(Piece { frame: chunk.frame, record: number, chunk: position, at });
+            // The chunks of all files come in the order of their records.
+            pieces.push(Piece { record: number, chunk: u32::try_from(pieces.len()).unwrap_or(u32::MAX), at });
             at += u64::from(chunk.length);
         }
     }
@@ -74,8 +90,8 @@ fn pieces(manifest: &Manifest) -> Vec<Piece> {
 fn runs(manifest: &Manifest, pieces: &[Piece]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut first = 0;
-    for group in pieces.chunk_by(|one, other| one.frame == other.frame) {
-        let wanted = Wanted { frame: group[0].frame, pieces: first..first + group.len() };
+    for group in pieces.chunk_by(|one, other| frame(manifest, one) == frame(manifest, other)) {
+        let wanted = Wanted { frame: frame(manifest, &group[0]), pieces: first..first + group.len() };
         first = wanted.pieces.end;
         let frame = &manifest.frames[wanted.frame as usize];
         let end = frame.offset + frame.size;
@@ -131,7 +147,11 @@ mod tests {
     fn a_run_is_bounded() {
         let frames = (0..8).map(|n| Frame { pack: 0, offset: n << 20, size: 1 << 20, raw: 10 }).collect();
         let plan = Plan::new(&manifest(frames, &[(&[0, 1, 2, 3, 4, 5, 6, 7], Vec::new())]));
-        assert_eq!(plan.runs.iter().map(|run| run.end - run.start).collect::<Vec<_>>(), [4 << 20, 4 << 20]);
+        assert_eq!(plan.runs.iter().map(|run| run.end - run.start).collect::<Vec<_>>(), [2 << 20; 4]);
+        assert_eq!(plan.order(2), [0, 2, 1, 3]);
+        assert_eq!(plan.order(3), [0, 2, 1, 3]);
+        assert_eq!(plan.order(1), [0, 1, 2, 3]);
+        assert_eq!(plan.order(9), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -1,92 +1,115 @@
-//! Writing a manifest's tree into a staging directory.
+//! A manifest's tree in a staging directory.
 
 use std::{
-    fs::File,
+    collections::HashSet,
     io,
-    os::{fd::OwnedFd, unix::fs::FileExt as _},
+    os::fd::AsFd,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
 use rustix::{
-    fs::{
-        AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, fstatvfs,
-        ftruncate, futimens, linkat, mkdirat, openat, symlinkat, utimensat,
-    },
-    io::Errno,
-    process::{getegid, geteuid},
+    fs::{AtFlags, fchown, fstatvfs, linkat, utimensat},
+    process::geteuid,
 };
 
 use super::{
-    apply::apply,
-    plan::{Plan, Run},
+    apply::{Applied, apply},
+    dress::{Fresh, SETUID, finish, owner, times},
     staging::Staging,
 };
 use crate::{
-    confined::{Root, split},
+    confined::{Handles, Root, meta_at},
     deadline::Deadline,
-    digest::Digest,
     error::Error,
     manifest::{Manifest, Node, Record, show},
     options::RestoreOptions,
-    pack::open_frame,
+    stat_record::Stat,
 };
-
-/// Bits that make a program run as somebody else.
-const SETUID: u32 = 0o6000;
 
 /// Writes one manifest's tree; several threads may do so at once.
 #[derive(Debug)]
 pub(super) struct Writer {
     manifest: Arc<Manifest>,
-    staging: Staging,
-    options: RestoreOptions,
+    pub(super) staging: Staging,
+    pub(super) options: RestoreOptions,
     deadline: Deadline,
     /// For each record, the chunks that are still missing.
     missing: Vec<AtomicU32>,
+    fresh: Fresh,
     /// Whether this process may give files away.
     chown: bool,
-    dropped: AtomicU64,
     disowned: AtomicBool,
+    stopped: AtomicBool,
 }
 
 impl Writer {
-    pub(super) fn new(manifest: Arc<Manifest>, staging: Staging, options: RestoreOptions, deadline: Deadline) -> Self {
+    pub(super) fn new(
+        manifest: Arc<Manifest>,
+        staging: Staging,
+        options: RestoreOptions,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
         let chunks = |record: Record<'_>| match &record.node {
             Node::File { chunks, .. } => AtomicU32::new(u32::try_from(chunks.len()).unwrap_or(u32::MAX)),
             _ => AtomicU32::new(0),
         };
         let missing = manifest.records().map(chunks).collect();
+        let fresh = Fresh::of(staging.tree()).map_err(|error| Error::file("write into the", "target", error))?;
         let chown = geteuid().is_root();
-        let (dropped, disowned) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { manifest, staging, options, deadline, missing, chown, dropped, disowned }
+        let (disowned, stopped) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { manifest, staging, options, deadline, missing, fresh, chown, disowned, stopped })
     }
 
     pub(super) fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Makes everything that needs no content: directories, links, empty files.
-    pub(super) fn prepare(&self) -> Result<(), Error> {
-        self.check_space()?;
-        let (mut parent, mut implied) = (Vec::new(), 0);
-        for record in self.manifest.records() {
-            self.deadline.check("restore the cache")?;
-            implied += self.prepare_record(&record, &mut parent).map_err(|error| failed("make", &record, error))?;
-            if implied > self.options.limits.entries {
-                let what = format!("{implied} directories that lead to files");
-                return Err(Error::Limit { what, limit: self.options.limits.entries });
-            }
-        }
-        Ok(())
+    pub(super) fn tree(&self) -> &Root {
+        self.staging.tree()
     }
 
-    fn check_space(&self) -> Result<(), Error> {
-        let tree = self.staging.tree().handle();
-        let space = fstatvfs(tree).map_err(|error| Error::file("look at the disk of", "the target", error))?;
-        let (free, needed) = (space.f_bavail.saturating_mul(space.f_frsize), self.manifest.totals().bytes);
+    /// Tells all workers that it is in vain.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn check_time(&self) -> Result<(), Error> {
+        self.deadline.check("restore the cache")
+    }
+
+    pub(super) fn count(&self, bytes: u64) {
+        self.options.progress.add(bytes);
+    }
+
+    /// Counts chunks of a record as written; gives whether nothing of it is missing now.
+    pub(super) fn is_last(&self, record: u32, chunks: usize) -> bool {
+        let chunks = u32::try_from(chunks).unwrap_or(u32::MAX);
+        self.missing[record as usize].fetch_sub(chunks, Ordering::AcqRel) == chunks
+    }
+
+    /// Gives the mode that a record shall have if it gets its owner.
+    pub(super) fn mode(&self, record: &Record<'_>) -> u32 {
+        if self.options.keep_setuid { record.mode } else { record.mode & !SETUID }
+    }
+
+    /// Gives the mode that a file or directory has which was made with this one.
+    pub(super) fn given(&self, mode: u32, record: &Record<'_>) -> u32 {
+        if record.node == Node::Directory { self.fresh.directory(mode) } else { self.fresh.file(mode) }
+    }
+
+    pub(super) fn check_space(&self) -> Result<(), Error> {
+        let space = fstatvfs(self.tree().handle());
+        let space = space.map_err(|error| Error::file("look at the disk of", "the target", error))?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        // Holes take no space.
+        let needed: u64 = self.manifest.chunks.iter().map(|chunk| u64::from(chunk.length)).sum();
         // A file system without blocks does not know its space.
         if space.f_blocks > 0 && needed > free {
             return Err(Error::Limit {
@@ -97,113 +120,50 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives how many directories that are not in the manifest it had to make. `made` is the last parent.
-    fn prepare_record(&self, record: &Record<'_>, made: &mut Vec<u8>) -> io::Result<u64> {
-        let tree = self.staging.tree();
-        let (parent, name) = split(record.path);
-        let mut implied = 0;
-        if parent != made.as_slice() {
-            implied = make_parents(tree, parent)?;
-            *made = parent.to_vec();
-        }
-        self.make(record, &tree.directory(parent)?, name).map(|()| implied)
+    /// Gives a file its owner, mode, attributes and time; it was made with the mode `made`.
+    pub(super) fn dress(&self, file: impl AsFd, record: &Record<'_>, made: u32) -> io::Result<()> {
+        let owned = self.own(record, || {
+            let (uid, gid) = owner(record);
+            fchown(&file, uid, gid)
+        });
+        let wanted = if owned { self.mode(record) } else { self.mode(record) & !SETUID };
+        finish(file, record, wanted, self.given(made, record), self.options.special)
     }
 
-    fn make(&self, record: &Record<'_>, directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
-        match &record.node {
-            Node::Directory => match mkdirat(directory, name, Mode::RWXU) {
-                Err(Errno::EXIST) => Ok(()),
-                made => Ok(made?),
-            },
-            // All of it is holes, or nothing.
-            Node::File { chunks, .. } if chunks.is_empty() => self.set_file(&create(directory, name)?, record),
-            Node::Symlink { target } => {
-                symlinkat(*target, directory, name)?;
-                self.own(|uid, gid| chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW), record);
-                Ok(utimensat(directory, name, &times(record), AtFlags::SYMLINK_NOFOLLOW)?)
-            }
-            Node::Device { .. } => Err(Errno::PERM.into()),
-            Node::File { .. } | Node::Link { .. } => Ok(()),
+    /// Gives something to its owner where it is not theirs already and this process may; gives whether it is theirs
+    /// now.
+    pub(super) fn own(&self, record: &Record<'_>, chown: impl FnOnce() -> rustix::io::Result<()>) -> bool {
+        let owned = (record.uid, record.gid) == self.fresh.owner;
+        if owned || !self.chown {
+            return owned;
         }
-    }
-
-    /// Verifies and writes what a run of a pack (`stored`) has for us.
-    pub(super) fn write_run(&self, plan: &Plan, run: &Run, stored: &[u8], object: &str) -> Result<(), Error> {
-        for wanted in &run.frames {
-            let frame = &self.manifest.frames[wanted.frame as usize];
-            let start = (frame.offset - run.start) as usize;
-            let content = open_frame(frame, &stored[start..start + frame.size as usize])
-                .map_err(|reason| Error::damaged(object, reason))?;
-            for piece in &plan.pieces[wanted.pieces.clone()] {
-                self.deadline.check("restore the cache")?;
-                let record = self.manifest.record(piece.record as usize);
-                let Node::File { chunks, .. } = &record.node else { continue };
-                let chunk = &chunks[piece.chunk as usize];
-                let bytes = &content[chunk.offset as usize..][..chunk.length as usize];
-                if Digest::of(bytes) != chunk.digest {
-                    return Err(Error::damaged(object, "a chunk does not have the content of its digest"));
-                }
-                self.write_piece(piece.record, piece.at, bytes).map_err(|error| failed("write", &record, error))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn write_piece(&self, number: u32, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let record = self.manifest.record(number as usize);
-        let (parent, name) = self.staging.tree().parent(record.path)?;
-        let file = create(&parent, name)?;
-        // What is all zeros stays a hole.
-        if bytes.iter().any(|byte| *byte != 0) {
-            file.write_all_at(bytes, at)?;
-        }
-        self.options.progress.add(bytes.len() as u64);
-        // The last one to write finishes the file, whichever chunk it has.
-        if self.missing[number as usize].fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.set_file(&file, &record)
-        } else {
-            Ok(())
-        }
+        let owned = chown().is_ok();
+        self.disowned.fetch_or(!owned, Ordering::Relaxed);
+        owned
     }
 
     /// Completes the tree in its staging directory.
     pub(super) fn complete(&self) -> Result<(), Error> {
-        self.check_complete()?;
+        let missing = self.missing.iter().position(|missing| missing.load(Ordering::Acquire) != 0);
+        if let Some(at) = missing {
+            return Err(failed("complete", &self.manifest.record(at), io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut handles = Handles::new(self.tree());
         self.make_links()?;
-        self.set_directories(self.staging.tree(), Mode::RWXU)
-    }
-
-    /// Renames the tree into a directory; gives warnings.
-    pub(super) fn commit(&self, target: &Root) -> Result<Vec<String>, Error> {
-        apply(&self.staging, target)?;
-        let mut warnings = Vec::new();
-        // Renames have changed times, and only now may a directory become read-only.
-        if let Err(error) = self.set_directories(target, Mode::empty()) {
-            warnings.push(format!("not all directories have their mode and time: {error}"));
+        for record in self.manifest.records().rev().filter(|record| record.node == Node::Directory) {
+            self.complete_directory(&record, &mut handles).map_err(|error| failed("finish", &record, error))?;
         }
-        match self.dropped.load(Ordering::Relaxed) {
-            0 => {}
-            count => warnings.push(format!("setuid and setgid bits were dropped from {count} files or directories")),
-        }
-        if self.disowned.load(Ordering::Relaxed) {
-            warnings.push("not all files could be given to their owners".into());
-        }
-        Ok(warnings)
-    }
-
-    fn check_complete(&self) -> Result<(), Error> {
-        match self.missing.iter().position(|missing| missing.load(Ordering::Acquire) != 0) {
-            None => Ok(()),
-            Some(at) => Err(failed("complete", &self.manifest.record(at), io::ErrorKind::UnexpectedEof.into())),
-        }
+        Ok(())
     }
 
     fn make_links(&self) -> Result<(), Error> {
-        let tree = self.staging.tree();
+        let tree = self.tree();
+        let (mut sources, mut targets) = (Handles::new(tree), Handles::new(tree));
         for record in self.manifest.records() {
             let Node::Link { to } = record.node else { continue };
-            let link = || {
-                let ((from, old), (parent, name)) = (tree.parent(to)?, tree.parent(record.path)?);
+            self.check_time()?;
+            let mut link = || {
+                let ((from, old), (parent, name)) = (sources.parent(to)?, targets.parent(record.path)?);
                 Ok(linkat(from, old, parent, name, AtFlags::empty())?)
             };
             link().map_err(|error| failed("link", &record, error))?;
@@ -211,79 +171,89 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives directories their owners, modes and times, those inside first. `extra` is added to each mode.
-    fn set_directories(&self, root: &Root, extra: Mode) -> Result<(), Error> {
-        for record in self.manifest.records().rev().filter(|record| record.node == Node::Directory) {
-            let set = || {
-                let handle = root.directory(record.path)?;
-                self.own(|uid, gid| fchown(&handle, Some(uid), Some(gid)), &record);
-                fchmod(&handle, Mode::from_raw_mode(self.mode(&record)) | extra)?;
-                Ok(futimens(&handle, &times(&record))?)
-            };
-            set().map_err(|error| failed("finish", &record, error))?;
+    /// Gives a directory its owner, mode, attributes and time, once everything is in it. It stays writable for its
+    /// owner until it has been renamed.
+    fn complete_directory(&self, record: &Record<'_>, handles: &mut Handles<'_>) -> io::Result<()> {
+        let mode = self.mode(record) | 0o700;
+        let plain = (record.uid, record.gid) == self.fresh.owner || !self.chown;
+        if plain && mode == self.given(mode & 0o777, record) && !self.has_attributes(record) {
+            let (parent, name) = handles.parent(record.path)?;
+            return Ok(utimensat(parent, name, &times(record), AtFlags::SYMLINK_NOFOLLOW)?);
         }
-        let count = |record: &Record<'_>| {
-            matches!(record.node, Node::Directory | Node::File { .. }) && record.mode & SETUID != 0
-        };
-        if !self.options.keep_setuid {
-            self.dropped.store(self.manifest.records().filter(count).count() as u64, Ordering::Relaxed);
+        self.set_directory(self.tree(), record, 0o700)
+    }
+
+    fn has_attributes(&self, record: &Record<'_>) -> bool {
+        self.options.special && !record.attributes.is_empty()
+    }
+
+    /// Sets everything of a directory; `extra` is added to its mode.
+    fn set_directory(&self, root: &Root, record: &Record<'_>, extra: u32) -> io::Result<()> {
+        let handle = root.directory(record.path)?;
+        let (uid, gid) = owner(record);
+        if self.chown && fchown(&handle, uid, gid).is_err() {
+            self.disowned.store(true, Ordering::Relaxed);
+        }
+        let unknown = u32::MAX;
+        finish(handle, record, self.mode(record) | extra, unknown, self.options.special)
+    }
+
+    /// Renames the tree into a directory; gives warnings.
+    pub(super) fn commit(&self, target: &Root) -> Result<Vec<String>, Error> {
+        let applied = apply(&self.staging, target)?;
+        let mut warnings = self.warnings();
+        if let Err(error) = self.finish_directories(target, &applied) {
+            warnings.push(format!("not all directories have their mode and time: {error}"));
+        }
+        Ok(warnings)
+    }
+
+    /// Renames change the times of directories, and only after them a directory may become read-only.
+    fn finish_directories(&self, target: &Root, applied: &Applied) -> Result<(), Error> {
+        let touched: HashSet<_> = applied.merged.iter().chain(&applied.moved).map(Vec::as_slice).collect();
+        for record in self.manifest.records().rev().filter(|record| record.node == Node::Directory) {
+            if record.mode & 0o700 != 0o700 || touched.contains(record.path) {
+                self.set_directory(target, &record, 0).map_err(|error| failed("finish", &record, error))?;
+            }
         }
         Ok(())
     }
 
-    /// Gives a file its size, owner, mode and time, in this order: a change of owner takes bits of the mode.
-    fn set_file(&self, file: &File, record: &Record<'_>) -> io::Result<()> {
-        if let Node::File { size, .. } = record.node {
-            ftruncate(file, size)?;
+    /// What is not quite as it was saved.
+    fn warnings(&self) -> Vec<String> {
+        let count = |is: fn(&Record<'_>) -> bool| self.manifest.records().filter(is).count();
+        let setuid = |record: &Record<'_>| {
+            matches!(record.node, Node::Directory | Node::File { .. }) && record.mode & SETUID != 0
+        };
+        let mut warnings = Vec::new();
+        match if self.options.keep_setuid { 0 } else { count(setuid) } {
+            0 => {}
+            count => warnings.push(format!("setuid and setgid bits were dropped from {count} files or directories")),
         }
-        let owned = self.own(|uid, gid| fchown(file, Some(uid), Some(gid)), record);
-        let mode = if owned { self.mode(record) } else { self.mode(record) & !SETUID };
-        fchmod(file, Mode::from_raw_mode(mode))?;
-        Ok(futimens(file, &times(record))?)
-    }
-
-    fn mode(&self, record: &Record<'_>) -> u32 {
-        if self.options.keep_setuid { record.mode } else { record.mode & !SETUID }
-    }
-
-    /// Gives something to its owner where this process may; gives whether it is theirs now.
-    fn own(&self, chown: impl FnOnce(Uid, Gid) -> rustix::io::Result<()>, record: &Record<'_>) -> bool {
-        if !self.chown {
-            return record.uid == geteuid().as_raw() && record.gid == getegid().as_raw();
+        match if self.options.special { 0 } else { count(|record| !record.attributes.is_empty()) } {
+            0 => {}
+            count => warnings.push(format!("extended attributes were dropped from {count} files or directories")),
         }
-        let owned = chown(Uid::from_raw(record.uid), Gid::from_raw(record.gid)).is_ok();
-        self.disowned.fetch_or(!owned, Ordering::Relaxed);
-        owned
-    }
-}
-
-/// Makes the directories that lead to a path and are missing, as `mkdir -p` would; gives how many.
-fn make_parents(tree: &Root, path: &[u8]) -> io::Result<u64> {
-    let mut made = 0;
-    let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-    for end in slashes.chain((!path.is_empty()).then_some(path.len())) {
-        let (parent, name) = tree.parent(&path[..end])?;
-        match mkdirat(parent, name, Mode::from_raw_mode(0o777)) {
-            Ok(()) => made += 1,
-            Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
+        if self.disowned.load(Ordering::Relaxed) {
+            warnings.push("not all files could be given to their owners".into());
         }
+        warnings
     }
-    Ok(made)
+
+    /// Looks at every file of the finished tree: what a stat record says, unless its own rename changes that.
+    pub(super) fn look(&self) -> Vec<Option<Stat>> {
+        let mut handles = Handles::new(self.tree());
+        let mut look = |record: Record<'_>| match record.node {
+            Node::File { .. } | Node::Link { .. } => {
+                let (parent, name) = handles.parent(record.path).ok()?;
+                Stat::of(&meta_at(parent, name).ok()?)
+            }
+            _ => None,
+        };
+        self.manifest.records().map(&mut look).collect()
+    }
 }
 
-/// Opens a file for writing, made if it is missing; never through a link.
-fn create(parent: &impl std::os::fd::AsFd, name: &[u8]) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?.into())
-}
-
-fn times(record: &Record<'_>) -> Timestamps {
-    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let mtime = Timespec { tv_sec: record.mtime.0, tv_nsec: record.mtime.1.into() };
-    Timestamps { last_access: omit, last_modification: mtime }
-}
-
-fn failed(action: &'static str, record: &Record<'_>, error: io::Error) -> Error {
+pub(super) fn failed(action: &'static str, record: &Record<'_>, error: io::Error) -> Error {
     Error::file(action, show(record.path), error)
 }

@@ -1,11 +1,13 @@
 //! Which files a save takes: patterns against a directory that a job may have prepared.
 
+mod names;
 mod pattern;
 
 use std::{collections::BTreeSet, io::ErrorKind, os::unix::ffi::OsStrExt as _, path::Path};
 
 use rustix::io::Errno;
 
+pub(crate) use self::names::Names;
 use self::pattern::{Patterns, relative};
 use crate::{
     confined::{Kind, Meta, Root, join, meta_at, names},
