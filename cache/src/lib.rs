@@ -6,6 +6,7 @@
 
 mod archive;
 mod chunk;
+mod collect;
 mod confined;
 mod deadline;
 mod digest;
@@ -28,8 +29,10 @@ mod stat_record;
 mod stats;
 pub mod store;
 mod token;
+mod verify;
 
 pub use archive::{Exported, export, import};
+pub use collect::{Amount, CollectOptions, Collected, CollectedScope, Cost, Policy, gc};
 pub use digest::Digest;
 pub use error::{Error, Source};
 pub use history::{History, Version, history};
@@ -44,3 +47,4 @@ pub use scopes::scopes;
 pub use stat_record::Records;
 pub use stats::{Stats, stats};
 pub use token::Token;
+pub use verify::{Damage, Hurt, Verified, VerifiedScope, VerifyOptions, verify};

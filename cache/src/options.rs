@@ -22,6 +22,11 @@ pub struct Limits {
     pub entries: u64,
 }
 
+impl Limits {
+    /// No limit but those of the format.
+    pub(crate) const NONE: Self = Self { bytes: u64::MAX, entries: u64::MAX };
+}
+
 impl Default for Limits {
     /// 100 GiB in a million entries.
     fn default() -> Self {

@@ -76,9 +76,13 @@ impl Reference {
         let there = deadline.within("look for the key", store.list(&prefix, "", 1)).await?;
         let newest = there.first().map_or("", |entry| &entry.key[prefix.len()..]);
         let name = format!("{prefix}{}", name(newest, Timestamp::now(), rand::random()));
-        let text = serde_json::to_vec_pretty(self).map_err(|error| Error::damaged(&name, error.to_string()))?;
-        // The name is random: if it is there already, an earlier try wrote it and its answer was lost.
-        deadline.within("write the ref", store.put_if_absent(&name, Bytes::from(text))).await.map(|_| ())
+        self.put_as(&name, store, deadline).await
+    }
+
+    /// Writes the ref under a name. If that is there already, an earlier try wrote it and its answer was lost.
+    pub(crate) async fn put_as<S: Store>(&self, name: &str, store: &S, deadline: &Deadline) -> Result<(), Error> {
+        let text = serde_json::to_vec_pretty(self).map_err(|error| Error::damaged(name, error.to_string()))?;
+        deadline.within("write the ref", store.put_if_absent(name, Bytes::from(text))).await.map(|_| ())
     }
 }
 
@@ -91,6 +95,15 @@ fn name(newest: &str, time: Timestamp, random: u64) -> String {
     let left = END_OF_TIME.saturating_sub(time.as_millisecond());
     let limit = newest.split_once('-').and_then(|(left, _)| left.parse::<i64>().ok()).unwrap_or(END_OF_TIME);
     format!("{:013}-{random:016x}", left.min(limit - 1).max(0))
+}
+
+/// Gives the name of the tombstone that ends a key with this ref, but no save after it, not even one whose ref is
+/// being written now; `None` where no name comes between.
+pub(crate) fn name_of_end(last: &str) -> Option<String> {
+    let (key, last) = last.rsplit_once('/')?;
+    let left: i64 = last.split_once('-')?.0.parse().ok()?;
+    let name = format!("{:013}-{:016x}", left - 1, u64::MAX);
+    (left > 0 && name.as_str() < last).then(|| format!("{key}/{name}"))
 }
 
 /// Finds the newest ref of a key: `None` if there is none or it is a tombstone.
@@ -156,12 +169,18 @@ pub(crate) async fn read_in<S: Store>(
 }
 
 pub(crate) async fn read<S: Store>(store: &S, name: &str, deadline: &Deadline) -> Result<Reference, Error> {
+    find(store, name, deadline).await?.ok_or_else(|| Error::damaged(name, "is gone"))
+}
+
+/// Reads a ref, if there is one of this name.
+pub(crate) async fn find<S: Store>(store: &S, name: &str, deadline: &Deadline) -> Result<Option<Reference>, Error> {
     let object = deadline.within("read the ref", store.get(name, Some(0..MAX_SIZE + 1))).await?;
-    let object = object.ok_or_else(|| Error::damaged(name, "is gone"))?;
+    let Some(object) = object else { return Ok(None) };
     if object.bytes.len() as u64 > MAX_SIZE {
         return Err(Error::damaged(name, "is too large for a ref"));
     }
-    serde_json::from_slice(&object.bytes).map_err(|error| Error::damaged(name, format!("is no ref: {error}")))
+    let found = serde_json::from_slice(&object.bytes);
+    found.map(Some).map_err(|error| Error::damaged(name, format!("is no ref: {error}")))
 }
 
 #[cfg(test)]
@@ -184,5 +203,17 @@ mod tests {
         assert!(name(&ahead, now, u64::MAX) < ahead);
         assert_eq!(name("0000000000000-00", now, 1), "0000000000000-0000000000000001");
         assert_eq!(name("nonsense", now, 1), name("", now, 1));
+    }
+
+    #[test]
+    fn an_end_comes_before_the_ref_it_ends_and_behind_every_later_save() {
+        let last = "refs/k/8099999999999-0123456789abcdef";
+        let end = name_of_end(last).unwrap();
+        assert_eq!(end, "refs/k/8099999999998-ffffffffffffffff");
+        let later = Timestamp::from_millisecond(END_OF_TIME - 8_099_999_999_998).unwrap();
+        assert!(format!("refs/k/{}", name("8099999999999-0123456789abcdef", later, u64::MAX - 1)) < end);
+        for odd in ["refs/k/0000000000000-0000000000000000", "refs/k/nonsense", "nonsense"] {
+            assert_eq!(name_of_end(odd), None, "{odd}");
+        }
     }
 }

@@ -68,6 +68,13 @@ impl Scope {
         format!("v1/{}/{}/", escape(&self.project), self.protection)
     }
 
+    /// Gives the scope whose objects have this prefix; `None` if there is none, or its name was hashed.
+    pub(crate) fn of_prefix(prefix: &str) -> Option<Self> {
+        let (project, protection) = prefix.strip_prefix("v1/")?.strip_suffix('/')?.split_once('/')?;
+        let scope: Self = format!("{}/{protection}", unescape(project)?).parse().ok()?;
+        (scope.prefix() == prefix).then_some(scope)
+    }
+
     pub(crate) fn refs(&self, key: &Key) -> String {
         format!("{}refs/{}/", self.prefix(), escape(&key.0))
     }
@@ -221,6 +228,17 @@ fn escape_bytes(name: &str) -> String {
     escaped
 }
 
+/// Gives the name that was escaped to this, unless it was hashed; [`escape()`] tells whether it really was.
+fn unescape(escaped: &str) -> Option<String> {
+    let mut parts = escaped.split('~');
+    let mut name = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        name.extend(hex::decode(part.get(..2)?).ok()?);
+        name.extend(part[2..].bytes());
+    }
+    String::from_utf8(name).ok()
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -271,6 +289,18 @@ mod tests {
         assert_eq!(escape(&"k".repeat(201)).len(), 66);
         let scope = Scope::new("group/project", Protection::Protected).unwrap();
         assert_eq!(scope.refs(&key("k")), "v1/group~2fproject/protected/refs/k/");
+    }
+
+    #[test]
+    fn a_scope_is_found_by_the_prefix_of_its_objects() {
+        for name in ["7/protected", "group/project/unprotected", "../a b/ä~/protected"] {
+            let scope: Scope = name.parse().unwrap();
+            assert_eq!(Scope::of_prefix(&scope.prefix()), Some(scope), "{name}");
+        }
+        let hashed = Scope::new(&"k".repeat(201), Protection::Protected).unwrap();
+        for prefix in [&hashed.prefix(), "v1/7/private/", "v1/7/protected", "v1/a~2/protected/", "v1/~37/protected/"] {
+            assert_eq!(Scope::of_prefix(prefix), None, "{prefix}");
+        }
     }
 
     proptest! {

@@ -99,7 +99,7 @@ fn parse_time(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads a number of bytes: K, M, G, T and KB, … are powers of 1000, KiB, … of 1024.
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no size; give bytes, or such as 500MB, 20GiB");
     let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

@@ -6,6 +6,7 @@ mod args;
 mod completions;
 mod env;
 mod export;
+mod gc;
 mod import;
 mod info;
 mod list;
@@ -16,6 +17,7 @@ mod rm;
 mod save;
 mod serve;
 mod stats;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,8 @@ enum Command {
     Stats(stats::Arguments),
     Export(export::Arguments),
     Import(import::Arguments),
+    Gc(gc::Arguments),
+    Verify(verify::Arguments),
     Serve(serve::Arguments),
     Completions(completions::Completions),
     Man(completions::Man),
@@ -133,6 +137,8 @@ async fn with_store(command: Command, url: &str, output: Output) -> Result<Outco
         Command::Export(arguments) => export::run(url, arguments, output).await,
         Command::Import(arguments) => import::run(url, arguments, output).await,
         Command::Serve(arguments) => serve::run(url, arguments, output).await,
+        Command::Gc(arguments) => gc::run(url, arguments, output).await,
+        Command::Verify(arguments) => verify::run(url, arguments, output).await,
         Command::Completions(_) | Command::Man(_) => unreachable!("these need no store"),
     }
 }

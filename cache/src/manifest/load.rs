@@ -1,5 +1,7 @@
 //! Manifests from the store.
 
+use bytes::Bytes;
+
 use super::{MAX_STORED, Manifest, Totals};
 use crate::{
     deadline::{Deadline, blocking},
@@ -19,19 +21,35 @@ impl Manifest {
         limits: Limits,
         deadline: &Deadline,
     ) -> Result<Self, Error> {
+        let name = scope.manifest(digest);
+        let stored = Self::fetch(store, scope, digest, deadline).await?;
+        let stored = stored.ok_or_else(|| Error::damaged(&name, "is missing"))?;
+        blocking(move || Self::open(&name, &stored, limits)).await
+    }
+
+    /// Reads the object of this manifest and checks its digest; `None` if there is none.
+    pub(crate) async fn fetch<S: Store>(
+        store: &S,
+        scope: &Scope,
+        digest: &Digest,
+        deadline: &Deadline,
+    ) -> Result<Option<Bytes>, Error> {
         let (name, digest) = (scope.manifest(digest), *digest);
         let object = deadline.within("read the manifest", store.get(&name, Some(0..MAX_STORED + 1))).await?;
-        let bytes = object.ok_or_else(|| Error::damaged(&name, "is missing"))?.bytes;
+        let Some(bytes) = object.map(|object| object.bytes) else { return Ok(None) };
         if bytes.len() as u64 > MAX_STORED {
             return Err(Error::damaged(name, "is too large for a manifest"));
         }
         blocking(move || {
-            if Digest::of(&bytes) != digest {
-                return Err(Error::damaged(name, "does not have the content of its name"));
-            }
-            Self::decode(&bytes, |totals| allow(totals, limits)).map_err(|reason| Error::damaged(name, reason))
+            let whole = Digest::of(&bytes) == digest;
+            if whole { Ok(Some(bytes)) } else { Err(Error::damaged(name, "does not have the content of its name")) }
         })
         .await
+    }
+
+    /// Reads what [`Self::fetch`] gave.
+    pub(crate) fn open(name: &str, stored: &Bytes, limits: Limits) -> Result<Self, Error> {
+        Self::decode(stored, |totals| allow(totals, limits)).map_err(|reason| Error::damaged(name, reason))
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test binary uses its own part")]
 #![allow(unreachable_pub, reason = "every test binary is a crate of its own")]
 
+pub mod aged;
 pub mod cli;
 pub mod faulty;
 pub mod forge;
