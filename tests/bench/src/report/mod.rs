@@ -72,7 +72,8 @@ fn conditions(comparison: &Comparison) -> String {
            upgrades the tree and saves the second version; the third restores that. After each restore the tree is \
            compared with the original, byte for byte.\n\
          - What is read is in the page cache, what is written to is empty; everything is written back (`sync`) before \
-           a program starts, and not afterwards: no program waits for the disk.\n\
+           a program starts, and not afterwards: no program waits for the disk. Memory is touched before, since a \
+           virtual machine pays for memory that it has given back to its host.\n\
          - Every program has its own defaults. tar streams to the store (`curl -T -`), which S3 itself would not take \
            without a length: a real pipeline needs a temporary file, and more time. zstd compresses with one thread.\n\
          - The S3 server is part of the benchmark: it keeps objects in memory, answers over loopback without TLS, and \
