@@ -156,8 +156,8 @@ impl<S: Store> Job<'_, S> {
             deadline: self.deadline,
             progress: self.options.progress.clone(),
         });
-        let total = entries.iter().map(|entry| entry.meta.file_size()).sum();
-        self.options.progress.begin(total);
+        let to_read = entries.iter().zip(&*shared.tasks).filter(|(_, task)| **task == plan::Task::Read);
+        self.options.progress.begin(to_read.map(|(entry, _)| entry.meta.file_size()).sum());
         let batches = batches(entries, &shared.tasks);
         let (framer, packs) = (Framer::new(manifest, &usable), manifest.packs.len());
         let sent = pipeline::send(self.store, self.scope, &shared, batches, framer, packs).await?;
