@@ -62,7 +62,7 @@ fn check_record(manifest: &Manifest, at: usize, record: &Record<'_>) -> Result<(
 
 fn check_node(manifest: &Manifest, at: usize, node: &Node<'_>) -> Result<(), &'static str> {
     match node {
-        Node::Directory => Ok(()),
+        Node::Directory | Node::Device { major: 0, minor: 0 } => Ok(()),
         Node::File { size, chunks, holes } => check_file(manifest, *size, chunks, holes),
         Node::Symlink { target } => match target.len() {
             1..=MAX_PATH if !target.contains(&0) => Ok(()),
@@ -72,7 +72,6 @@ fn check_node(manifest: &Manifest, at: usize, node: &Node<'_>) -> Result<(), &'s
             Some(Content::File { .. }) => Ok(()),
             _ => Err("is another name of no file before it"),
         },
-        Node::Device { major: 0, minor: 0 } => Ok(()),
         Node::Device { .. } => Err("is a device"),
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Tree {
 }
 
 /// Gives the manifest of the entries. `base` has the content of those that were known.
-pub(super) fn assemble(entries: &[Entry], tasks: &[Task], sent: Sent, base: &Manifest) -> Tree {
+pub(super) fn assemble(entries: &[Entry], tasks: &[Task], sent: &Sent, base: &Manifest) -> Tree {
     let mut tree = Tree { sent: sent.bytes, ..Tree::default() };
     let mut read = sent.framer.read.iter();
     let mut taken = vec![false; entries.len()];
@@ -39,7 +39,7 @@ pub(super) fn assemble(entries: &[Entry], tasks: &[Task], sent: Sent, base: &Man
             // Reading ends early only when the save fails.
             Task::Read => read.next().map_or(Err("was not read"), |read| {
                 debug_assert_eq!(read.at, at);
-                node(read, &sent)
+                node(read, sent)
             }),
         };
         taken[at] = node.is_ok();

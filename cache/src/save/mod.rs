@@ -161,7 +161,7 @@ impl<S: Store> Job<'_, S> {
         let batches = batches(entries, &shared.tasks);
         let (framer, packs) = (Framer::new(manifest, &usable), manifest.packs.len());
         let sent = pipeline::send(self.store, self.scope, &shared, batches, framer, packs).await?;
-        Ok(assemble(entries, &shared.tasks, sent, manifest))
+        Ok(assemble(entries, &shared.tasks, &sent, manifest))
     }
 
     /// Whether the packs of the base that the tree leans on are there, and stay.

@@ -52,14 +52,16 @@ pub(super) async fn send<S: Store>(
     framer: Framer,
     packs: usize,
 ) -> Result<Sent, Error> {
-    let (to_compress, frames) = channel(1);
+    let (to_compress, raw) = channel(1);
     let (to_send, full) = channel(1);
-    let reading = read(shared, batches, framer, to_compress);
-    let packing = compress(frames, packs, to_send);
-    let sending = put_all(store, scope, full, &shared.deadline);
-    let (framer, frames, packs) = try_join3(reading, packing, sending).await?;
+    let (framer, table, packs) = try_join3(
+        read(shared, batches, framer, to_compress),
+        compress(raw, packs, to_send),
+        put_all(store, scope, full, &shared.deadline),
+    )
+    .await?;
     let bytes = packs.iter().map(|pack| u64::from(pack.size)).sum();
-    Ok(Sent { framer, frames, packs, bytes })
+    Ok(Sent { framer, frames: table, packs, bytes })
 }
 
 /// Reads, and hands over the frames that become full.
@@ -67,18 +69,18 @@ async fn read(
     shared: &Arc<Shared>,
     batches: Vec<Range<usize>>,
     mut framer: Framer,
-    frames: Sender<Vec<u8>>,
+    full: Sender<Vec<u8>>,
 ) -> Result<Framer, Error> {
-    let segments = stream::iter(batches).map(|batch| ready(start(shared.clone(), batch))).buffered(threads());
-    let mut segments = Box::pin(segments.flat_map(receive));
+    let started = stream::iter(batches).map(|batch| ready(start(shared.clone(), batch))).buffered(threads());
+    let mut segments = Box::pin(started.flat_map(receive));
     while let Some(segment) = segments.next().await {
         for frame in framer.take(segment?) {
             // Nobody takes it: the reason is on the other side.
-            let _ = frames.send(frame).await;
+            let _ = full.send(frame).await;
         }
     }
     if let Some(frame) = framer.finish() {
-        let _ = frames.send(frame).await;
+        let _ = full.send(frame).await;
     }
     Ok(framer)
 }

@@ -38,7 +38,9 @@ fn live(manifest: &Manifest) -> Vec<u64> {
     places.sort_unstable();
     places.dedup();
     let mut raw = vec![0_u64; manifest.frames.len()];
-    places.iter().for_each(|(frame, _, length)| raw[*frame as usize] += u64::from(*length));
+    for (frame, _, length) in places {
+        raw[frame as usize] += u64::from(length);
+    }
     let mut live = vec![0; manifest.packs.len()];
     for (frame, used) in manifest.frames.iter().zip(raw) {
         live[frame.pack as usize] += u64::from(frame.size) * used / u64::from(frame.raw.max(1));
