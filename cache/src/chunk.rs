@@ -29,7 +29,6 @@ pub(crate) fn cut(content: &[u8], last: bool) -> impl Iterator<Item = Range<usiz
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use proptest::prelude::*;
 

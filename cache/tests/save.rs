@@ -35,14 +35,15 @@ impl<S: Store> Noted<S> {
         self.directory.path()
     }
 
-    fn records(&self) -> Option<Records> {
-        Some(Records::new(self.notes.path(), "test:"))
+    fn records(&self) -> Records {
+        Records::new(self.notes.path(), "test:")
     }
 
     /// Saves, and gives how many bytes were read.
     async fn save(&self) -> (Saved, u64) {
         let progress = Progress::default();
-        let options = SaveOptions { records: self.records(), progress: progress.clone(), ..SaveOptions::default() };
+        let options =
+            SaveOptions { records: Some(self.records()), progress: progress.clone(), ..SaveOptions::default() };
         let saved = save(&self.store, &scope(), &key("k"), self.path(), &paths(&["d"]), &options).await.unwrap();
         (saved, progress.get().0)
     }
@@ -141,7 +142,7 @@ async fn a_fallback_is_built_upon_and_saved_under_the_key_that_was_asked_for() {
     let noted = Noted::new(Faulty::default());
     write(noted.path(), "d/file", noise(200_000, 1));
     save_paths(&noted.store, "old", noted.path(), &["d"]).await;
-    let options = RestoreOptions { records: noted.records(), ..RestoreOptions::default() };
+    let options = RestoreOptions { records: Some(noted.records()), ..RestoreOptions::default() };
     let restored = restore(&noted.store, &scope(), &[key("k"), key("old")], noted.path(), &options).await.unwrap();
     assert_eq!((restored.hit, restored.exact), (true, false));
     let (saved, _) = noted.save().await;

@@ -1,6 +1,10 @@
 //! `warmstart-cache completions` and `warmstart-cache man`
 
-use std::{fs, io::stdout, path::PathBuf};
+use std::{
+    fs,
+    io::{Write as _, stdout},
+    path::PathBuf,
+};
 
 use clap::Command;
 use clap_complete::Shell;
@@ -26,7 +30,10 @@ pub(super) struct Man {
 
 /// Writes completions of `command`.
 pub(super) fn completions(arguments: &Completions, mut command: Command) -> Outcome {
-    clap_complete::generate(arguments.shell, &mut command, "warmstart-cache", &mut stdout());
+    let mut text = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, "warmstart-cache", &mut text);
+    // Whoever closed the pipe does not want to know.
+    let _ = stdout().write_all(&text);
     Outcome::Done
 }
 

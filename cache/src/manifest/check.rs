@@ -170,7 +170,9 @@ mod tests {
 
     fn manifest(records: &[Record<'_>]) -> Manifest {
         let mut manifest = Manifest::default();
-        records.iter().for_each(|record| manifest.push(record));
+        for record in records {
+            manifest.push(record);
+        }
         manifest
     }
 
