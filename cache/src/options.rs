@@ -109,6 +109,9 @@ pub struct Restored {
     pub reason: Option<String>,
     /// What is not quite as it was saved; one line each.
     pub warnings: Vec<String>,
+    /// Why a key gave nothing, for each that did not, in their order; one line each.
+    #[serde(skip)]
+    pub misses: Vec<String>,
 }
 
 /// What to save, relative to the directory.

@@ -77,7 +77,7 @@ pub async fn stage<S: Store>(
     for (position, key) in keys.iter().enumerate() {
         match Box::pin(job.restore(key)).await {
             Ok(Some((restored, tree))) => {
-                let restored = Restored { exact: position == 0, reason: join(&reasons), ..restored };
+                let restored = Restored { exact: position == 0, reason: join(&reasons), misses: reasons, ..restored };
                 return Ok(Staged { restored, tree: Some(tree), notes, damaged });
             }
             Ok(None) => reasons.push(format!("no cache for {key}")),
@@ -91,7 +91,8 @@ pub async fn stage<S: Store>(
         }
     }
     let reason = join(&reasons).or_else(|| Some("no key was given".into()));
-    Ok(Staged { restored: Restored { reason, ..Restored::default() }, tree: None, notes, damaged })
+    let restored = Restored { reason, misses: reasons, ..Restored::default() };
+    Ok(Staged { restored, tree: None, notes, damaged })
 }
 
 fn failure(key: &Key, error: &Error) -> String {
