@@ -4,3 +4,4 @@ pub mod demo;
 pub mod faults;
 pub mod gitlab;
 pub mod harness;
+pub mod s3;

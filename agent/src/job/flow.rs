@@ -7,13 +7,14 @@ use crate::stage::{Execution, artifacts, cache, cleanup, download, prepare, sour
 
 /// Runs the stages of a job.
 ///
-/// 1. Prepare: a failure ends the job at once.
+/// 1. Prepare: a failure ends the job at once. Caches are on their way meanwhile.
 /// 2. Sources, caches, artifacts of other jobs.
 /// 3. The barrier: from here on nobody else may run this job's script.
 /// 4. The steps, then `after_script`.
 /// 5. Caches and artifacts, in the form that fits the result.
 /// 6. The clean-up of files.
 pub async fn run(mut job: Execution, owner: Owner) -> Outcome {
+    job.caches.begin().await;
     if let Err(fault) = prepare(&mut job).await {
         return fault.into();
     }

@@ -13,6 +13,7 @@ use crate::docker::volumes::{self, Builds, Volume};
 use crate::fault::{Fault, causes};
 use crate::host::Host;
 use crate::log::Log;
+use crate::stage::cache::Caches;
 use crate::stage::{Execution, sidecar};
 use crate::variables::{Directories, JobSettings, Variables};
 use anyhow::{Context, Result};
@@ -69,11 +70,14 @@ pub async fn run(host: &Arc<Host>, order: Order, owner: &Owner, interrupt: &Canc
     let _watch = AbortOnDropHandle::new(tokio::spawn(async move { watching.watch(sources).await }));
     let sandbox = prepared.sandbox.clone();
     let directory = prepared.own.clone();
-    let verdict = match prepared.execution(host, &order, gitlab, &log, &stops) {
-        Ok(execution) => perform(execution, owner.clone(), &stops).await,
-        Err(fault) => Verdict::Ended(fault.into()),
+    let (verdict, caches) = match prepared.execution(host, &order, gitlab, &log, &stops) {
+        Ok(execution) => {
+            let caches = execution.caches.clone();
+            (perform(execution, owner.clone(), &stops).await, Some(caches))
+        }
+        Err(fault) => (Verdict::Ended(fault.into()), None),
     };
-    let clean = clean(&sandbox, directory, host);
+    let clean = clean(&sandbox, caches, directory, host);
     let (end, ()) = tokio::join!(conclude(verdict, &log, &order), clean);
     Ok(end)
 }
@@ -135,8 +139,11 @@ fn abandon(log: &Log, end: End) -> End {
 }
 
 /// Removes the job's containers, then its files.
-async fn clean(sandbox: &Sandbox, directory: PathBuf, host: &Host) {
+async fn clean(sandbox: &Sandbox, caches: Option<Caches>, directory: PathBuf, host: &Host) {
     sandbox.remove_all().await;
+    if let Some(caches) = caches {
+        caches.end().await;
+    }
     let removing = directory.clone();
     let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(removing)).await;
     let Ok(Err(error)) = removed else { return };
@@ -207,7 +214,9 @@ impl Prepared {
         let (settings, warnings) = JobSettings::read(&variables, &order.job);
         warnings.iter().chain(&order::not_done(&order.job)).for_each(|line| log.warn(line));
         let volumes = volumes::parse(&order.settings.docker.volumes, &directories.project, |t| variables.expand(t))?;
+        let beside = self.own.with_added_extension("caches");
         let builds = builds(&volumes, &directories, self.own)?;
+        let caches = Caches::new(order, &variables, settings.cache_request_timeout, &builds, beside);
         let mut execution = Execution {
             host: host.clone(),
             order: order.clone(),
@@ -220,6 +229,7 @@ impl Prepared {
             sandbox: self.sandbox,
             stops: stops.clone(),
             sidecar: None,
+            caches,
             prepared: None,
         };
         sidecar::offer(&mut execution, &volumes);

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use warmstart_api::Assignment;
 use warmstart_api::assignment::{CacheStore, GitLab, Log};
 use warmstart_api::settings::Settings;
-use warmstart_gitlab::payload::{Artifact, Job};
+use warmstart_gitlab::payload::{Artifact, Cache, Job};
 use warmstart_gitlab::trace::Start;
 
 use crate::variables::Inputs;
@@ -130,16 +130,16 @@ pub fn is_on(job: &Job, key: &str) -> bool {
     job.variable(key).is_some_and(|value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"))
 }
 
-/// Whether a job has a cache to restore or to save at all (protocol §5).
+/// Whether a cache names any files; one that does not is none (protocol §5).
 #[must_use]
-pub fn has_caches(job: &Job) -> bool {
-    job.cache.iter().any(|cache| cache.untracked || !cache.paths.is_empty())
+pub fn asks_for_files(cache: &Cache) -> bool {
+    cache.untracked || !cache.paths.is_empty()
 }
 
 /// Whether a job with this result saves a cache.
 #[must_use]
 pub fn saves_caches(job: &Job, success: bool) -> bool {
-    has_caches(job) && job.cache.iter().any(|cache| cache.when.fits(success))
+    job.cache.iter().any(asks_for_files) && job.cache.iter().any(|cache| cache.when.fits(success))
 }
 
 /// What a job with this result uploads, in order. An entry that names nothing is none (protocol §6.1).

@@ -63,6 +63,8 @@ pub struct Execution {
     pub stops: Stops,
     /// The store, for the job's own use.
     pub sidecar: Option<sidecar::Sidecar>,
+    /// The job's caches.
+    pub caches: cache::Caches,
     /// Made by the first stage.
     pub prepared: Option<Prepared>,
 }

@@ -31,7 +31,9 @@ async fn a_fallback_key_is_used_where_the_key_has_nothing() {
     ended(&lone.run(fill().cache(CacheSpec::new("main", ["deps/"]))).await, JobState::Success);
     let finished = lone.run(use_it().cache(CacheSpec::new("branch", ["deps/"]).fallback("main"))).await;
     ended(&finished, JobState::Success);
-    says(&finished, "Checking cache for main-non_protected...");
+    says(&finished, "Checking cache for branch-non_protected...\nno cache for branch-non_protected\nFailed to extract");
+    says(&finished, "Checking cache for main-non_protected...\nSuccessfully extracted cache\n");
+    says(&finished, "Restored main-non_protected (a fallback): 2 files, ");
     let spec = use_it().cache(CacheSpec::new("other", ["deps/"])).variable("CACHE_FALLBACK_KEY", "main-non_protected");
     ended(&lone.run(spec).await, JobState::Success);
 }
@@ -67,4 +69,80 @@ async fn a_store_that_cannot_be_used_is_one_warning() {
     let finished = lone.run(fill().cache(CacheSpec::new("deps", ["deps/"]))).await;
     ended(&finished, JobState::Success);
     says(&finished, "WARNING: ");
+}
+
+#[tokio::test]
+async fn a_protected_job_finds_a_fallback_among_the_unprotected_caches() {
+    let lone = Lone::start().await.with_cache();
+    ended(&lone.run(fill().cache(CacheSpec::new("main", ["deps/"]))).await, JobState::Success);
+    let spec = use_it().protected().cache(CacheSpec::new("main", ["deps/"]));
+    let finished = lone.run(spec.variable("CACHE_FALLBACK_KEY", "main-non_protected")).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "no cache for main-protected");
+    says(&finished, "Restored main-non_protected (a fallback): 2 files, ");
+    // It was saved under the protected key, for the next.
+    let finished = lone.run(use_it().protected().cache(CacheSpec::new("main", ["deps/"]))).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "Restored main-protected: 2 files, ");
+}
+
+#[tokio::test]
+async fn of_caches_that_overlap_the_later_one_wins_and_both_win_over_the_checkout() {
+    let lone = Lone::start().await.with_cache();
+    lone.gitlab.repo("group/demo").commit(&[("out/checkout", "git\n"), ("out/only", "git\n")], "Add files");
+    for key in ["one", "two"] {
+        let write = format!("for name in checkout both {key}; do echo {key} > out/$name; done");
+        let spec = JobSpec::script([write.as_str(), "rm out/only"]).cache(CacheSpec::new(key, ["out/"]).policy("push"));
+        ended(&lone.run(spec).await, JobState::Success);
+    }
+    let spec = JobSpec::script(["cd out", "echo result: $(cat checkout both one two only)"]);
+    let spec = spec.cache(CacheSpec::new("one", ["out/"]).policy("pull"));
+    let finished = lone.run(spec.cache(CacheSpec::new("two", ["out/"]).policy("pull"))).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "result: two two one two git\n");
+}
+
+#[tokio::test]
+async fn a_link_in_the_repository_where_a_cache_goes_is_not_followed() {
+    let lone = Lone::start().await.with_cache();
+    ended(&lone.run(fill().cache(CacheSpec::new("deps", ["deps/"]))).await, JobState::Success);
+    let outside = lone.directory.path().join("outside");
+    std::fs::create_dir(&outside).expect("a directory");
+    let repository = lone.gitlab.repo("group/demo");
+    std::os::unix::fs::symlink(&outside, repository.work_tree().join("deps")).expect("a link");
+    repository.commit_all("Plant a link");
+    let finished = lone.run(use_it().cache(CacheSpec::new("deps", ["deps/"]).policy("pull"))).await;
+    ended(&finished, JobState::Success);
+    assert_eq!(std::fs::read_dir(&outside).expect("a directory").count(), 0);
+}
+
+/// Runs jobs whose builds directory is this one of the host, and stays.
+async fn kept_builds(builds: &std::path::Path) {
+    let lone = Lone::start().await.with_cache().with(&["--volume", &format!("{}:/builds", builds.display())]);
+    let cache = || CacheSpec::new("deps", ["deps/"]);
+    ended(&lone.run(fill().cache(cache())).await, JobState::Success);
+    // Git removes what it does not track before the cache comes.
+    let finished = lone.run(use_it().cache(cache())).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "Removing deps/");
+    says(&finished, ", sent 0 B, in ");
+    // Without git the files of the job before are still there.
+    let spec =
+        JobSpec::script(["rm deps/a/file", "test -L deps/link", "ls README.md"]).variable("GIT_STRATEGY", "none");
+    ended(&lone.run(spec.cache(cache().policy("pull"))).await, JobState::Success);
+    let finished = lone.run(use_it().variable("GIT_STRATEGY", "none").cache(cache())).await;
+    ended(&finished, JobState::Success);
+    assert_eq!(std::fs::read_dir(builds).expect("the builds").count(), 1, "nothing lies beside the projects");
+}
+
+#[tokio::test]
+async fn builds_that_are_kept_get_their_caches_too() {
+    let builds = tempfile::tempdir().expect("a directory");
+    kept_builds(builds.path()).await;
+}
+
+#[tokio::test]
+async fn builds_on_another_file_system_get_their_caches_in_the_stage() {
+    let builds = tempfile::tempdir_in("/dev/shm").expect("a directory");
+    kept_builds(builds.path()).await;
 }

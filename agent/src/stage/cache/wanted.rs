@@ -1,0 +1,119 @@
+//! What a job wants of its caches, decided from its payload and variables alone.
+
+use crate::job::order::asks_for_files;
+use crate::stage::cache::notes::Notes;
+use crate::stage::cache_key::{is_protected_fallback, sanitize};
+use crate::variables::Variables;
+use warmstart_cache::Key;
+use warmstart_gitlab::payload::{Cache, Job};
+
+/// Where keys and policies come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The payload.
+    pub job: &'a Job,
+    /// The job's variables.
+    pub variables: &'a Variables,
+}
+
+/// A cache to restore.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The key as the log names it where nothing is fetched.
+    pub name: String,
+    /// The keys to try, in order; none where nothing is to be fetched.
+    pub keys: Vec<Key>,
+    /// Whether the policy asks for it.
+    pub pull: bool,
+    /// What to say first.
+    pub notes: Notes,
+}
+
+/// A cache to save.
+#[derive(Debug)]
+pub struct Kept {
+    /// The key; none where nothing is left of it.
+    pub key: Option<Key>,
+    /// Whether the policy asks for it.
+    pub push: bool,
+    /// What to say first.
+    pub notes: Notes,
+}
+
+impl<'a> Source<'a> {
+    /// The caches that name files, in order. The others are none (protocol §5).
+    pub fn caches(self) -> impl Iterator<Item = &'a Cache> {
+        self.job.cache.iter().filter(|cache| asks_for_files(cache))
+    }
+
+    /// Decides how a cache is restored.
+    #[must_use]
+    pub fn wanted(self, cache: &Cache) -> Wanted {
+        let mut notes = Notes::default();
+        let pull = self.policy(cache, &mut notes).pull;
+        let keys = if pull { self.keys(cache, &mut notes) } else { Vec::new() };
+        Wanted { name: self.key(cache), keys, pull, notes }
+    }
+
+    /// Decides how a cache is saved.
+    #[must_use]
+    pub fn kept(self, cache: &Cache) -> Kept {
+        let mut notes = Notes::default();
+        let key = sound(&self.key(cache), &mut notes);
+        let push = key.is_some() && self.policy(cache, &mut notes).push;
+        Kept { key, push, notes }
+    }
+
+    /// An unknown word is said and means that the cache is left alone.
+    fn policy(self, cache: &Cache, notes: &mut Notes) -> Policy {
+        let word = self.variables.expand(&cache.policy);
+        let (pull, push) = match word.as_str() {
+            "" | "pull-push" => (true, true),
+            "pull" => (true, false),
+            "push" => (false, true),
+            _ => {
+                notes.warn(format!("unknown cache policy \"{word}\": expected pull, push or pull-push"));
+                (false, false)
+            }
+        };
+        Policy { pull, push }
+    }
+
+    /// The cache's key as text: `<job name>/<ref>` when the job gives none.
+    #[must_use]
+    pub fn key(self, cache: &Cache) -> String {
+        let key = self.variables.expand(&cache.key);
+        if key.is_empty() { format!("{}/{}", self.job.job_info.name, self.job.git_info.ref_name) } else { key }
+    }
+
+    /// The keys to try, in order.
+    fn keys(self, cache: &Cache, notes: &mut Notes) -> Vec<Key> {
+        let fallbacks = cache.fallback_keys.iter().map(|key| self.variables.expand(key)).filter(|key| !key.is_empty());
+        let last = self.variables.get("CACHE_FALLBACK_KEY");
+        let refused = is_protected_fallback(last);
+        if refused {
+            notes.caution(format!("CACHE_FALLBACK_KEY {last} not allowed to end in \"-protected\""));
+        }
+        let last = (!last.is_empty() && !refused).then(|| last.to_owned());
+        let all = std::iter::once(self.key(cache)).chain(fallbacks).chain(last);
+        all.filter_map(|key| sound(&key, notes)).collect()
+    }
+}
+
+/// What a cache is used for.
+struct Policy {
+    pull: bool,
+    push: bool,
+}
+
+fn sound(raw: &str, notes: &mut Notes) -> Option<Key> {
+    let Some(sanitized) = sanitize(raw) else {
+        notes.caution(format!("cache key \"{raw}\" is empty once sanitized"));
+        notes.info("Skipping cache due to empty cache key");
+        return None;
+    };
+    if sanitized.changed {
+        notes.caution(format!("cache key \"{raw}\" sanitized to \"{}\"", sanitized.key));
+    }
+    Key::new(sanitized.key).map_err(|error| notes.warn(error.to_string())).ok()
+}
