@@ -38,11 +38,11 @@ async fn restore_one(job: &Execution, wanted: &Arc<Wanted>, project: &Arc<Projec
     if !fetched.misses.is_empty() {
         job.log.info(&format!("Checking cache for {}...", staged.restored().key.as_deref().unwrap_or_default()));
     }
-    let waited = start.elapsed();
+    let ready = Instant::now();
     let Some(restored) = commit(job, staged, project).await else { return };
-    let committed = start.elapsed() - waited;
+    let spent = fetched.spent + ready.elapsed();
     let is_fallback = restored.key.as_deref() != Some(wanted.keys[0].as_str());
-    job.log.print(&report::restored(&restored, is_fallback, fetched.spent + committed, start.elapsed()));
+    job.log.print(&report::restored(&restored, is_fallback, spent, start.elapsed()));
 }
 
 fn say_misses(job: &Execution, fetched: &Fetched) {
