@@ -112,7 +112,6 @@ fn number(length: usize) -> io::Result<u32> {
 }
 
 /// Gives the content of a frame, or why it has none.
-#[allow(dead_code, reason = "for verification")]
 pub(crate) fn open_frame(frame: &Frame, stored: &[u8]) -> Result<Vec<u8>, String> {
     let raw = zstd::bulk::decompress(stored, frame.raw as usize).map_err(|error| error.to_string())?;
     if raw.len() == frame.raw as usize { Ok(raw) } else { Err(format!("a frame has {} bytes", raw.len())) }

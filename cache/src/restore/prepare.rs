@@ -56,6 +56,10 @@ impl Writer {
     }
 
     fn make(&self, record: &Record<'_>, handles: &mut Handles<'_>) -> io::Result<()> {
+        // Most paths have content and are left to the workers: not even their directories are opened.
+        if matches!(&record.node, Node::File { chunks, .. } if !chunks.is_empty()) {
+            return Ok(());
+        }
         let (parent, name) = handles.parent(record.path)?;
         match &record.node {
             Node::Directory => Ok(mkdirat(parent, name, Mode::from_raw_mode(self.mode(record) & 0o777 | 0o700))?),
