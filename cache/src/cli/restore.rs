@@ -44,6 +44,9 @@ pub(super) struct Arguments {
     /// Keep setuid and setgid bits.
     #[arg(long)]
     keep_setuid: bool,
+    /// Restore only these: files, directories and globs as for save, ! in front excludes [default: everything].
+    #[arg(value_name = "PATH")]
+    paths: Vec<String>,
 }
 
 /// Restores, and says what became of it.
@@ -58,6 +61,7 @@ pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Resu
         limits: arguments.size.limits(),
         keep_setuid: arguments.keep_setuid,
         records: records(url),
+        paths: arguments.paths.clone(),
         ..RestoreOptions::default()
     };
     let restoring = async {

@@ -305,3 +305,32 @@ fn a_job_that_gives_paths_of_its_own_directory_needs_no_more_than_a_key() {
     assert!(job(place.to.path(), &["restore", "--key", "k"]).out.starts_with("Restored k: 1 file"));
     assert!(place.to.path().join("a/b").exists());
 }
+
+#[test]
+fn a_second_process_sends_only_what_changed() {
+    let (place, home) = (Place::new(), tempdir().unwrap());
+    let run_at_home = |arguments: &[&str]| {
+        let mut command = command(&url(place.store.path()), &at(place.to.path(), arguments));
+        run(command.env("HOME", home.path())).json()
+    };
+    place.save("k", &noise(300_000, 1));
+    assert_eq!(run_at_home(&["restore", "--key", "k", "--json"])["hit"], true);
+    let unchanged = run_at_home(&["save", "--key", "k", "--json", "file"]);
+    assert_eq!((&unchanged["saved"], &unchanged["sent"]), (&true.into(), &0.into()));
+    write(place.to.path(), "new", "new");
+    let changed = run_at_home(&["save", "--key", "k", "--json", "file", "new"]);
+    assert!(changed["sent"].as_u64().unwrap() < 2000, "{changed}");
+}
+
+#[test]
+fn a_restore_can_take_only_some_paths() {
+    let place = Place::new();
+    for path in ["d/a", "d/b", "d/c.log", "e/f"] {
+        write(place.from.path(), path, path);
+    }
+    place.run(&at(place.from.path(), &["save", "--key", "k", "d", "e"]));
+    let said = place.restore(&["--key", "k", "d", "!**/*.log", "!d/b"]);
+    assert!(said.out.starts_with("Restored k: 1 file, 3 B"), "{said:?}");
+    assert!(place.to.path().join("d/a").exists());
+    assert!(!place.to.path().join("d/b").exists() && !place.to.path().join("e").exists());
+}
