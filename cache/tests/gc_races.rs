@@ -22,7 +22,7 @@ use support::{
 };
 use tempfile::{TempDir, tempdir};
 use warmstart_cache::{
-    CollectOptions, Collected, Policy, Records, RestoreOptions, SaveOptions, VerifyOptions, gc, restore, save,
+    CollectOptions, Collected, Policy, Records, RestoreOptions, SaveOptions, VerifyOptions, gc, remove, restore, save,
     store::{Directory, Entry, Error, Etag, Memory, Object, Store, list_all},
     verify,
 };
@@ -52,6 +52,7 @@ async fn save_round<S: Store>(store: &S, name: &str, round: u64, desk: &Desk) {
 }
 
 /// Where a job works, and what it notes of a restore for its save.
+#[derive(Debug)]
 struct Desk {
     work: TempDir,
     notes: TempDir,
@@ -119,12 +120,14 @@ async fn beside_saves_and_restores_in_s3_nothing_is_lost() {
 }
 
 /// What somebody else does at a moment of a collection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Meanwhile {
     /// A save makes all packs and manifests young again.
     Touch,
     /// A save writes a key.
     Save,
+    /// A save leans on what was restored before.
+    Lean(Arc<Desk>),
     /// Another collection runs from its beginning to its end.
     Collect,
 }
@@ -166,6 +169,7 @@ impl Meanwhile {
                 }
             }
             Self::Save => save_round(store, "a", 7, &Desk::new()).await,
+            Self::Lean(desk) => save_round(store, "a", 8, &desk).await,
             Self::Collect => drop(collect(store, &keep_one()).await),
         }
     }
@@ -246,6 +250,32 @@ async fn a_collection_beside_another_finishes_wherever_the_other_ran() {
         assert!(meddled.what.lock().unwrap().is_none(), "{moment}");
         assert_eq!(list_all(&store, "").await.unwrap().len(), 3, "{moment}");
         assert_restores(&store, "a", 4).await;
+    }
+}
+
+#[tokio::test]
+async fn a_save_that_leans_on_packs_a_collection_is_about_to_remove_keeps_them_or_sends_them_again() {
+    // Before the collection looks, at every moment of it until it has seen a pack's age, and when all is gone.
+    for moment in ["before", "/clocks/", "/refs/", "/manifests/", "/packs/", "after"] {
+        let store = Aged::new(Memory::new());
+        save_round(&store, "a", 0, &Desk::new()).await;
+        let desk = Arc::new(assert_restores(&store, "a", 0).await);
+        remove(&store, &scope(), &key("a"), Duration::from_mins(1)).await.unwrap();
+        store.pass_hours(100).await;
+        let lean = Meanwhile::Lean(desk);
+        if moment == "before" {
+            lean.clone().happen(&store).await;
+        }
+        let meddled = Meddled::new(&store, moment, lean.clone());
+        collect(&meddled, &keep_one()).await;
+        let happened = meddled.what.lock().unwrap().is_none();
+        assert_eq!(happened, moment.starts_with('/'), "{moment}");
+        if moment == "after" {
+            assert_eq!(list_all(&store, "").await.unwrap(), []);
+            lean.happen(&store).await;
+        }
+        assert_restores(&store, "a", 8).await;
+        assert_sound(&store).await;
     }
 }
 

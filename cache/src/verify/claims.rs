@@ -77,3 +77,43 @@ impl Claims {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Pack;
+
+    /// A manifest of packs with one frame each, and in it these many chunks.
+    fn manifest(packs: &[(u8, u32)]) -> Manifest {
+        let mut manifest = Manifest::default();
+        for ((name, count), pack) in packs.iter().zip(0..) {
+            manifest.packs.push(Pack { digest: Digest([*name; 32]), size: 100 });
+            manifest.frames.push(Frame { pack, offset: 0, size: 100, raw: 100 });
+            let chunk = |offset| Chunk { frame: pack, offset, length: 1, digest: Digest([0; 32]) };
+            manifest.chunks.extend((0..*count).map(chunk));
+        }
+        manifest
+    }
+
+    #[test]
+    fn every_claim_is_held_once_however_little_memory_there_is() {
+        let manifests = [manifest(&[(9, 3), (1, 2), (5, 0)]), manifest(&[(7, 4), (1, 3), (3, 1)])];
+        let expected = BTreeMap::from([(1, 3), (3, 1), (5, 0), (7, 4), (9, 3)]);
+        for memory in [0, 1, 3, 4, 5, 8, 100] {
+            let (mut seen, mut from) = (BTreeMap::new(), Some(Digest([0; 32])));
+            while let Some(first) = from {
+                let mut claims = Claims { memory, ..Claims::from(first) };
+                for manifest in &manifests {
+                    claims.add(manifest);
+                }
+                assert!(claims.held <= memory || claims.packs.len() == 1, "{memory}");
+                for (pack, frames) in claims.packs {
+                    let pieces: usize = frames.values().map(BTreeSet::len).sum();
+                    assert_eq!(seen.insert(pack.0[0], pieces), None, "{memory}");
+                }
+                from = claims.rest;
+            }
+            assert_eq!(seen, expected, "{memory}");
+        }
+    }
+}
