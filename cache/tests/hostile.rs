@@ -179,6 +179,25 @@ async fn directories_that_only_lead_to_files_are_counted() {
 }
 
 #[tokio::test]
+async fn tables_that_are_larger_in_memory_than_in_the_stream_are_refused_early() {
+    let refuse = async |header: &forge::Header, records: &[forge::Record], reason: &str| {
+        let (store, to) = (Memory::new(), tempdir().unwrap());
+        forge::plant(&store, "k", encode(header, records)).await;
+        let restored = restore_keys(&store, &["k"], to.path()).await;
+        assert!(!restored.hit && restored.reason.as_ref().unwrap().contains(reason), "{restored:?}");
+    };
+    let dressed =
+        forge::Record { attributes: vec![(Vec::new(), Vec::new()); 1_000_000], ..record("a", Node::Directory) };
+    refuse(&header(std::slice::from_ref(&dressed)), &[dressed], "cannot be read").await;
+    let holes = (0..1_100_000).map(|number| (number, 0)).collect();
+    let pierced = record("a", Node::File { size: 0, chunks: Vec::new(), holes });
+    refuse(&header(std::slice::from_ref(&pierced)), &[pierced], "more holes").await;
+    let mut many = header(&[]);
+    many.frames = vec![forge::Frame { pack: 0, offset: 0, size: 0, raw: 0 }; 5_000_000];
+    refuse(&many, &[], "has a record of").await;
+}
+
+#[tokio::test]
 async fn bombs_are_refused_in_bounded_memory() {
     let to = tempdir().unwrap();
     let refuse = async |manifest: Vec<u8>| {

@@ -5,8 +5,8 @@ use crate::{chunk, confined::split, pack};
 
 /// The longest path, as the kernel has it.
 const MAX_PATH: usize = 4095;
-/// The longest name and value of an attribute, and the most of them that one path may have.
-const MAX_ATTRIBUTE: (usize, usize, usize) = (255, 64 << 10, 256);
+/// The longest name and value of an attribute.
+const MAX_ATTRIBUTE: (usize, usize) = (255, 64 << 10);
 /// The longest component of a path.
 const MAX_NAME: usize = 255;
 
@@ -104,11 +104,11 @@ fn earlier<'m>(manifest: &'m Manifest, at: usize, path: &[u8]) -> Option<&'m Con
 }
 
 fn check_attributes(attributes: &[(&[u8], &[u8])]) -> Result<(), &'static str> {
-    let (name, value, count) = MAX_ATTRIBUTE;
+    let (name, value) = MAX_ATTRIBUTE;
     let bad = |(own, content): &(&[u8], &[u8])| {
         own.is_empty() || own.len() > name || own.contains(&0) || content.len() > value
     };
-    if attributes.len() > count || attributes.iter().any(bad) || !attributes.is_sorted_by(|one, next| one.0 < next.0) {
+    if attributes.iter().any(bad) || !attributes.is_sorted_by(|one, next| one.0 < next.0) {
         return Err("has attributes that cannot be");
     }
     Ok(())

@@ -13,6 +13,10 @@ const VERSION: u8 = 1;
 pub(crate) const MAX_STORED: u64 = 96 << 20;
 /// The largest manifest once decompressed.
 const MAX_DECODED: u64 = 192 << 20;
+/// The longest header: a million frames and more. Without it a table could take many times what its bytes do.
+const MAX_HEADER: u64 = 16 << 20;
+/// The most holes of all files together, for the same reason; those that are worth it are 64 KiB long.
+const MAX_HOLES: usize = 1 << 20;
 /// The largest window a stored stream may ask the decompressor for, as a power of two: 8 MiB.
 const MAX_WINDOW: u32 = 23;
 
@@ -48,15 +52,18 @@ impl Manifest {
         stream.window_log_max(MAX_WINDOW).map_err(|error| error.to_string())?;
         let mut stream = io::BufReader::with_capacity(128 << 10, stream.take(MAX_DECODED));
         let mut buffer = Vec::new();
-        let header: Header = parse(read(&mut stream, &mut buffer)?.ok_or("is empty")?)?;
+        let header: Header = parse(read(&mut stream, &mut buffer, MAX_HEADER)?.ok_or("is empty")?)?;
         let claimed = Totals { entries: header.entries, files: header.files, bytes: header.bytes };
         limits(claimed)?;
         let mut manifest = Self { packs: header.packs, frames: header.frames, ..Self::default() };
-        while let Some(encoded) = read(&mut stream, &mut buffer)? {
+        while let Some(encoded) = read(&mut stream, &mut buffer, MAX_DECODED)? {
             if manifest.len() as u64 == claimed.entries {
                 return Err("has more entries than it says".into());
             }
             manifest.push(&parse::<Record<'_>>(encoded)?);
+            if manifest.holes.len() > MAX_HOLES {
+                return Err("has more holes than any cache needs".into());
+            }
         }
         if header.version != VERSION || manifest.totals() != claimed {
             return Err("does not hold what its header says".into());
@@ -75,13 +82,20 @@ fn write(stream: &mut impl Write, buffer: &mut Vec<u8>, record: &impl Serialize)
 }
 
 /// Reads one encoded record; none at the end. Memory grows with what is really there, not with the length it claims.
-fn read<'buffer>(stream: &mut impl Read, buffer: &'buffer mut Vec<u8>) -> Result<Option<&'buffer [u8]>, String> {
+fn read<'buffer>(
+    stream: &mut impl Read,
+    buffer: &'buffer mut Vec<u8>,
+    limit: u64,
+) -> Result<Option<&'buffer [u8]>, String> {
     let mut length = [0; 4];
     match stream.read(&mut length[..1]).map_err(|error| error.to_string())? {
         0 => return Ok(None),
         _ => stream.read_exact(&mut length[1..]).map_err(|error| error.to_string())?,
     }
     let length = u32::from_le_bytes(length);
+    if u64::from(length) > limit {
+        return Err(format!("has a record of {length} bytes"));
+    }
     buffer.clear();
     stream.take(length.into()).read_to_end(buffer).map_err(|error| error.to_string())?;
     if buffer.len() != length as usize {

@@ -1,8 +1,8 @@
 //! What the tables of a manifest say, as it is stored.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::digest::Digest;
 
@@ -37,10 +37,37 @@ pub(crate) struct Record<'m> {
     /// Seconds since 1970 and nanoseconds.
     pub(crate) mtime: (i64, u32),
     /// Extended attributes, name and value, sorted by name. Only trees of the agent's own choosing have any.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "few")]
     pub(crate) attributes: Vec<(&'m [u8], &'m [u8])>,
     #[serde(borrow)]
     pub(crate) node: Node<'m>,
+}
+
+/// The most attributes of one path.
+pub(super) const MAX_ATTRIBUTES: usize = 256;
+
+/// Takes no more attributes than a path may have: in memory each is many times what it may be in the stream.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(&'de [u8], &'de [u8])>, D::Error> {
+    struct Few;
+    impl<'de> de::Visitor<'de> for Few {
+        type Value = Vec<(&'de [u8], &'de [u8])>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(formatter, "at most {MAX_ATTRIBUTES} attributes")
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+            let mut taken = Vec::new();
+            while let Some(item) = items.next_element()? {
+                if taken.len() == MAX_ATTRIBUTES {
+                    return Err(de::Error::invalid_length(MAX_ATTRIBUTES + 1, &self));
+                }
+                taken.push(item);
+            }
+            Ok(taken)
+        }
+    }
+    deserializer.deserialize_seq(Few)
 }
 
 /// What is at a path.
