@@ -115,11 +115,11 @@ impl<S: Store> Job<'_, S> {
             saved.reason = Some("nothing changed since it was restored".into());
             return Ok(saved);
         }
-        let digest = self.commit(&tree.manifest, &mut saved).await?;
+        let mut digest = self.commit(&tree.manifest, &mut saved).await?;
         if !self.renew(&tree).await? {
             tree = self.send(&entries, None).await?;
             saved.sent += tree.sent;
-            self.commit(&tree.manifest, &mut saved).await?;
+            digest = self.commit(&tree.manifest, &mut saved).await?;
         }
         self.note(digest, moment, tree.stats);
         Ok(saved)
