@@ -38,19 +38,22 @@ pub(crate) struct Record<'m> {
     pub(crate) mtime: (i64, u32),
     /// Extended attributes, name and value, sorted by name. Only trees of the agent's own choosing have any.
     #[serde(borrow, deserialize_with = "few")]
-    pub(crate) attributes: Vec<(&'m [u8], &'m [u8])>,
+    pub(crate) attributes: Vec<Attribute<'m>>,
     #[serde(borrow)]
     pub(crate) node: Node<'m>,
 }
+
+/// Name and value of an extended attribute.
+pub(crate) type Attribute<'m> = (&'m [u8], &'m [u8]);
 
 /// The most attributes of one path.
 pub(super) const MAX_ATTRIBUTES: usize = 256;
 
 /// Takes no more attributes than a path may have: in memory each is many times what it may be in the stream.
-fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(&'de [u8], &'de [u8])>, D::Error> {
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Attribute<'de>>, D::Error> {
     struct Few;
     impl<'de> de::Visitor<'de> for Few {
-        type Value = Vec<(&'de [u8], &'de [u8])>;
+        type Value = Vec<Attribute<'de>>;
 
         fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(formatter, "at most {MAX_ATTRIBUTES} attributes")
