@@ -52,6 +52,22 @@ impl KeyArguments {
     }
 }
 
+/// A key, and the scope that it lies in.
+#[derive(Clone, Debug, Args)]
+pub(super) struct CacheArguments {
+    #[command(flatten)]
+    key: KeyArguments,
+    #[command(flatten)]
+    scope: ScopeArguments,
+}
+
+impl CacheArguments {
+    pub(super) fn scope_and_key(&self) -> Result<(Scope, Key), Failure> {
+        let key = self.key.key()?;
+        Ok((self.scope.scope(Some(&key))?, key))
+    }
+}
+
 /// The directory of a command.
 #[derive(Clone, Debug, Args)]
 pub(super) struct DirectoryArguments {

@@ -6,7 +6,7 @@ use warmstart_cache::{History, Version, history, store};
 
 use super::{
     Failure, Outcome,
-    args::{KeyArguments, ScopeArguments, TimeArguments},
+    args::{CacheArguments, TimeArguments},
     output::{Output, count, size},
 };
 
@@ -16,17 +16,14 @@ use super::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    key: KeyArguments,
-    #[command(flatten)]
-    scope: ScopeArguments,
+    cache: CacheArguments,
     #[command(flatten)]
     time: TimeArguments,
 }
 
 /// Shows, one line per version.
 pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Result<Outcome, Failure> {
-    let key = arguments.key.key()?;
-    let scope = arguments.scope.scope(Some(&key))?;
+    let (scope, key) = arguments.cache.scope_and_key()?;
     let store = store::open(url, None).await?;
     let history = history(&store, &scope, &key, arguments.time.deadline).await?;
     output.warnings(&history.warnings);

@@ -4,7 +4,7 @@ use warmstart_cache::{Removed, remove, store};
 
 use super::{
     Failure, Outcome,
-    args::{KeyArguments, ScopeArguments, TimeArguments},
+    args::{CacheArguments, TimeArguments},
     output::{Output, count, size},
 };
 
@@ -15,17 +15,14 @@ use super::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    key: KeyArguments,
-    #[command(flatten)]
-    scope: ScopeArguments,
+    cache: CacheArguments,
     #[command(flatten)]
     time: TimeArguments,
 }
 
 /// Removes, and says what that means.
 pub(super) async fn run(url: &str, arguments: Arguments, output: Output) -> Result<Outcome, Failure> {
-    let key = arguments.key.key()?;
-    let scope = arguments.scope.scope(Some(&key))?;
+    let (scope, key) = arguments.cache.scope_and_key()?;
     let store = store::open(url, None).await?;
     let removed = remove(&store, &scope, &key, arguments.time.deadline).await?;
     output.result(&sentence(&removed), &removed);

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use self::{
     assemble::{Tree, assemble},
     frame::Framer,
-    plan::{Base, batches, tasks},
+    plan::{Base, Task, batches, tasks},
     read::Shared,
 };
 use crate::{
@@ -140,23 +140,23 @@ impl<S: Store> Job<'_, S> {
 
     /// Sends what the base does not have, and gives the manifest of all entries.
     async fn send(&self, entries: &Arc<Vec<Entry>>, base: Option<&Arc<Base>>) -> Result<Tree, Error> {
-        let base = base.cloned();
-        let (mut tasks, empty) = (tasks_of(entries, base.as_deref(), &[]), Manifest::default());
-        let manifest = base.as_ref().map_or(&empty, |base| &base.manifest);
+        let (base, empty) = (base.map(Arc::as_ref), Manifest::default());
+        let manifest = base.map_or(&empty, |base| &base.manifest);
         let mut usable = vec![true; manifest.packs.len()];
+        let mut planned = tasks(entries, base, &usable);
         // What did not change stays as it is, however it is packed.
-        if tasks.contains(&plan::Task::Read) && base.is_some() {
+        if base.is_some() && planned.contains(&Task::Read) {
             usable = reuse::worth_keeping(manifest);
-            tasks = tasks_of(entries, base.as_deref(), &usable);
+            planned = tasks(entries, base, &usable);
         }
         let shared = Arc::new(Shared {
             root: self.root.clone(),
             entries: entries.clone(),
-            tasks: Arc::new(tasks),
+            tasks: Arc::new(planned),
             deadline: self.deadline,
             progress: self.options.progress.clone(),
         });
-        let to_read = entries.iter().zip(&*shared.tasks).filter(|(_, task)| **task == plan::Task::Read);
+        let to_read = entries.iter().zip(&*shared.tasks).filter(|(_, task)| **task == Task::Read);
         self.options.progress.begin(to_read.map(|(entry, _)| entry.meta.file_size()).sum());
         let batches = batches(entries, &shared.tasks);
         let (framer, packs) = (Framer::new(manifest, &usable), manifest.packs.len());
@@ -193,12 +193,6 @@ impl<S: Store> Job<'_, S> {
             tracing::warn!("what was saved is not noted, the next save reads everything: {error}");
         }
     }
-}
-
-/// Without a table all packs are usable.
-fn tasks_of(entries: &[Entry], base: Option<&Base>, usable: &[bool]) -> Vec<plan::Task> {
-    let all = base.map_or(0, |base| base.manifest.packs.len());
-    if usable.len() == all { tasks(entries, base, usable) } else { tasks(entries, base, &vec![true; all]) }
 }
 
 fn encode(manifest: &Manifest) -> Result<Bytes, Error> {
