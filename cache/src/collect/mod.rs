@@ -4,7 +4,6 @@ mod apply;
 mod cost;
 mod inventory;
 mod plan;
-mod scopes;
 mod survey;
 
 use std::time::Duration;
@@ -15,18 +14,21 @@ pub use self::{cost::Cost, inventory::Amount};
 pub(crate) use self::{
     cost::Counted,
     inventory::{Inventory, Stored, Version},
-    scopes::discover,
 };
-use crate::{deadline::Deadline, error::Error, options::Progress, scope::Scope, store::Store};
+use crate::{
+    deadline::{Deadline, GRACE},
+    error::Error,
+    options::Progress,
+    scope::Scope,
+    scopes::discover,
+    store::Store,
+};
 
 /// Requests under way at a time.
 pub(crate) const CONNECTIONS: usize = 16;
 
 /// How often a scope is looked at when another collection removes what is being read.
 const ATTEMPTS: usize = 10;
-
-/// How long anything stays that somebody may still be using.
-const GRACE: Duration = Duration::from_hours(48);
 
 /// Which caches to keep. Without limits everything that a ref reaches stays.
 #[derive(Clone, Debug, Default)]

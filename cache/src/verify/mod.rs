@@ -19,12 +19,13 @@ use self::{
     pack::{Found, State},
 };
 use crate::{
-    collect::{Amount, CONNECTIONS, Cost, Counted, Inventory, Version, discover},
+    collect::{Amount, CONNECTIONS, Cost, Counted, Inventory, Version},
     deadline::Deadline,
     digest::Digest,
     error::Error,
     options::Progress,
     scope::Scope,
+    scopes::discover,
     store::Store,
 };
 
