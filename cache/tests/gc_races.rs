@@ -130,9 +130,11 @@ enum Meanwhile {
     Lean(Arc<Desk>),
     /// Another collection runs from its beginning to its end.
     Collect,
+    /// Another collection removes the oldest ref, each time.
+    RemoveOldest,
 }
 
-/// A store in which something happens once, when the collection asks for a name that contains `moment`.
+/// A store in which something happens when the collection asks for a name that contains `moment`.
 #[derive(Clone, Debug)]
 struct Meddled {
     inner: Aged<Memory>,
@@ -145,11 +147,17 @@ impl Meddled {
         Self { inner: inner.clone(), moment, what: Arc::new(Mutex::new(Some(what))) }
     }
 
+    /// Gives what happens now; most things do so once.
+    fn next(&self) -> Option<Meanwhile> {
+        let mut what = self.what.lock().unwrap();
+        if matches!(*what, Some(Meanwhile::RemoveOldest)) { what.clone() } else { what.take() }
+    }
+
     async fn meddle(&self, name: &str) {
         if !name.contains(self.moment) {
             return;
         }
-        let what = self.what.lock().unwrap().take();
+        let what = self.next();
         if let Some(what) = what {
             let store = self.inner.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -171,6 +179,13 @@ impl Meanwhile {
             Self::Save => save_round(store, "a", 7, &Desk::new()).await,
             Self::Lean(desk) => save_round(store, "a", 8, &desk).await,
             Self::Collect => drop(collect(store, &keep_one()).await),
+            Self::RemoveOldest => {
+                let refs = list_all(store, "v1/7/unprotected/refs/").await.unwrap();
+                // The newest sorts first and stays.
+                if let [_, .., oldest] = refs.as_slice() {
+                    store.delete(&oldest.key).await.unwrap();
+                }
+            }
         }
     }
 }
@@ -254,6 +269,20 @@ async fn a_collection_beside_another_finishes_wherever_the_other_ran() {
 }
 
 #[tokio::test]
+async fn a_collection_beside_a_slower_one_finishes_however_long_that_takes() {
+    let store = Aged::new(Memory::new());
+    for round in 0..40 {
+        save_round(&store, "a", round, &Desk::new()).await;
+        store.pass_hours(50).await;
+    }
+    for moment in ["/clocks/", "/refs/"] {
+        collect(&Meddled::new(&store, moment, Meanwhile::RemoveOldest), &Policy::default()).await;
+        assert_restores(&store, "a", 39).await;
+        assert_sound(&store).await;
+    }
+}
+
+#[tokio::test]
 async fn a_save_that_leans_on_packs_a_collection_is_about_to_remove_keeps_them_or_sends_them_again() {
     // Before the collection looks, at every moment of it until it has seen a pack's age, and when all is gone.
     for moment in ["before", "/clocks/", "/refs/", "/manifests/", "/packs/", "after"] {
@@ -309,7 +338,7 @@ fn count(store: &Path) -> usize {
 
 fn start_gc(store: &Path) -> Child {
     let mut command = command(&url(store), &["gc", "--keep", "1"]);
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start")
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("start")
 }
 
 #[tokio::test]
@@ -348,8 +377,9 @@ async fn two_collections_at_once_both_succeed() {
     let store = tempdir().unwrap();
     many_old_versions(store.path()).await;
     let both = [start_gc(store.path()), start_gc(store.path())];
-    for mut child in both {
-        assert!(child.wait().unwrap().success());
+    for child in both {
+        let said = child.wait_with_output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     }
     assert_eq!(count(store.path()), 3);
     assert_sound(&Directory::open(store.path()).unwrap()).await;

@@ -27,7 +27,8 @@ use crate::{
 /// Requests under way at a time.
 pub(crate) const CONNECTIONS: usize = 16;
 
-/// How often a scope is looked at when another collection removes what is being read.
+/// How often a scope is looked at when another collection removes manifests that this one would keep. The other removes
+/// their refs before, so one time more is enough for each other collection.
 const ATTEMPTS: usize = 10;
 
 /// Which caches to keep. Without limits everything that a ref reaches stays.

@@ -27,7 +27,7 @@ pub(super) struct Survey {
 }
 
 impl<S: Store> Run<'_, S> {
-    /// Looks at the scope and plans; `None` if another collection removed something meanwhile: look again.
+    /// Looks at the scope and plans; `None` if another collection removed what this one keeps: look again.
     pub(super) async fn survey(&self, done: &mut CollectedScope) -> Result<Option<Survey>, Error> {
         let inventory = Inventory::list(self.store, self.scope, &self.deadline).await?;
         (done.kept, done.warnings) = (inventory.total(), warnings(&inventory));
@@ -38,7 +38,7 @@ impl<S: Store> Run<'_, S> {
             return Ok(Some(Survey { now: SystemTime::UNIX_EPOCH, versions: Vec::new(), plan: Plan::default() }));
         }
         let rules = Rules { policy: self.policy, now: self.now().await?, grace: self.options.grace };
-        let Some(versions) = self.versions(&inventory).await? else { return Ok(None) };
+        let versions = self.versions(&inventory).await?;
         let Some(reach) = self.reach(&inventory, &versions, &rules).await? else { return Ok(None) };
         let plan = plan(self.scope, &inventory, &versions, &reach, &rules);
         Ok(Some(Survey { now: rules.now, versions, plan }))
@@ -58,11 +58,12 @@ impl<S: Store> Run<'_, S> {
         time.ok_or_else(|| Error::damaged(name, "the store does not say when it was written"))
     }
 
-    /// Reads all refs; `None` if one is gone by now.
-    async fn versions(&self, inventory: &Inventory) -> Result<Option<Vec<Version>>, Error> {
+    /// Reads all refs. One that is gone by now was removed by another collection; to plan as if it had never been
+    /// there keeps more, never less: what it superseded looks younger, and its key has a version less.
+    async fn versions(&self, inventory: &Inventory) -> Result<Vec<Version>, Error> {
         let read = stream::iter(&inventory.refs)
             .map(|(name, stored)| Version::read(self.store, self.scope, (name, *stored), &self.deadline));
-        read.buffered(CONNECTIONS).try_collect::<Vec<_>>().await.map(|all| all.into_iter().collect())
+        read.buffered(CONNECTIONS).try_filter_map(async |version| Ok(version)).try_collect().await
     }
 
     /// Reads the manifests of all refs that may stay; `None` if such a ref is gone by now.
