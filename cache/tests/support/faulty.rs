@@ -9,12 +9,18 @@ use std::{
 use bytes::Bytes;
 use warmstart_cache::store::{Entry, Error, Etag, Memory, Object, Store};
 
-/// What happens to calls on keys that contain a text.
+/// What happens to calls that contain a text.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// Reading gives something else.
     Answer(String, fn(Bytes) -> Bytes),
-    /// Reading and writing never end.
+    /// Reading gives the bytes so far behind those of the range.
+    Shift(String, i64),
+    /// Reading gives all bytes instead of those of the range.
+    Whole(String),
+    /// The answer takes so long.
+    Delay(String, Duration),
+    /// The answer never comes.
     Hang(String),
     /// Writing fails.
     RefuseWrites(String),
@@ -47,9 +53,11 @@ impl Faulty {
     async fn enter(&self, verb: &str, key: &str) -> Result<(), Error> {
         self.calls.lock().expect("lock").push(format!("{verb} {key}"));
         let faults = self.faults.lock().expect("lock").clone();
+        let call = format!("{verb} {key}");
         for fault in faults {
             match fault {
-                Fault::Hang(part) if key.contains(&part) => tokio::time::sleep(Duration::from_hours(1)).await,
+                Fault::Hang(part) if call.contains(&part) => std::future::pending().await,
+                Fault::Delay(part, time) if call.contains(&part) => tokio::time::sleep(time).await,
                 Fault::RefuseWrites(part) if verb == "put" && key.contains(&part) => {
                     let (action, reason) = (format!("put {key}"), "SlowDown, status 503".to_owned());
                     return Err(Error::Refused { action, reason, retryable: true, source: None });
@@ -64,8 +72,17 @@ impl Faulty {
 impl Store for Faulty {
     async fn get(&self, key: &str, range: Option<Range<u64>>) -> Result<Option<Object>, Error> {
         self.enter("get", key).await?;
+        let faults = self.faults.lock().expect("lock").clone();
+        let other = |range: Range<u64>, fault: &Fault| match fault {
+            Fault::Shift(part, by) if key.contains(part) => {
+                range.start.saturating_add_signed(*by)..range.end.saturating_add_signed(*by)
+            }
+            Fault::Whole(part) if key.contains(part) => 0..u64::MAX,
+            _ => range,
+        };
+        let range = range.map(|range| faults.iter().fold(range, other));
         let Some(mut object) = self.inner.get(key, range).await? else { return Ok(None) };
-        for fault in self.faults.lock().expect("lock").iter() {
+        for fault in &faults {
             match fault {
                 Fault::Answer(part, spoil) if key.contains(part) => object.bytes = spoil(object.bytes),
                 _ => {}

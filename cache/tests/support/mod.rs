@@ -7,6 +7,7 @@ pub mod aged;
 pub mod cli;
 pub mod faulty;
 pub mod forge;
+pub mod harm;
 pub mod moto;
 pub mod promises;
 pub mod recorder;
@@ -39,6 +40,12 @@ pub async fn save_paths<S: Store>(store: &S, name: &str, directory: &Path, wante
 pub async fn restore_keys<S: Store>(store: &S, names: &[&str], directory: &Path) -> Restored {
     let keys: Vec<_> = names.iter().map(|name| key(name)).collect();
     restore(store, &scope(), &keys, directory, &RestoreOptions::default()).await.expect("restore")
+}
+
+/// Runs a future on this thread.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(future)
 }
 
 /// Writes a file and the directories that lead to it.
