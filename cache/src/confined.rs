@@ -3,7 +3,12 @@
 //! Every path is resolved from the directory's handle, component by component, and never through a symbolic link,
 //! so neither a link planted by a job nor a `..` from a manifest ever reaches another place.
 
-use std::{collections::VecDeque, io, os::fd::OwnedFd, path::Path};
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 use rustix::{
     fs::{AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx},
@@ -153,7 +158,7 @@ pub(crate) fn directory_at(parent: &OwnedFd, name: &[u8]) -> io::Result<OwnedFd>
 }
 
 /// Tells what a name in a directory is; the empty name is the handle itself.
-pub(crate) fn meta_at(parent: &OwnedFd, name: &[u8]) -> io::Result<Meta> {
+pub(crate) fn meta_at(parent: impl AsFd, name: &[u8]) -> io::Result<Meta> {
     let stat = statx(parent, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
     let mode = u32::from(stat.stx_mode);
     let kind = match mode & 0o170_000 {

@@ -15,7 +15,7 @@ use std::{
 use support::{faulty::Faulty, key, noise, paths, restore_keys, save_paths, scope, tree, write};
 use tempfile::{TempDir, tempdir};
 use warmstart_cache::{
-    Progress, Records, RestoreOptions, SaveOptions, Saved, restore, save,
+    Progress, Records, RestoreOptions, SaveOptions, Saved, restore, save, stage,
     store::{Memory, Store, list_all},
 };
 
@@ -148,6 +148,27 @@ async fn a_fallback_is_built_upon_and_saved_under_the_key_that_was_asked_for() {
     let (saved, _) = noted.save().await;
     assert!(saved.saved && saved.sent < 2000, "{saved:?}");
     noted.check().await;
+}
+
+#[tokio::test]
+async fn what_was_restored_is_not_read_whatever_its_names() {
+    let noted = Noted::new(Memory::new());
+    let from = tempdir().unwrap();
+    write(from.path(), "d/file", noise(200_000, 1));
+    write(from.path(), "d/first", noise(100_000, 2));
+    write(from.path(), "d/empty", "");
+    fs::hard_link(from.path().join("d/first"), from.path().join("d/second")).unwrap();
+    fs::hard_link(from.path().join("d/first"), from.path().join("d/third")).unwrap();
+    save_paths(&noted.store, "k", from.path(), &["d"]).await;
+    let options = RestoreOptions { records: Some(noted.records()), ..RestoreOptions::default() };
+    let staged = stage(&noted.store, &scope(), &[key("k")], noted.path(), &options).await.unwrap();
+    let done = SystemTime::now();
+    while SystemTime::now() < done + Duration::from_millis(25) {
+        std::thread::yield_now();
+    }
+    assert!(staged.commit(noted.path()).await.unwrap().hit);
+    let (saved, read) = noted.save().await;
+    assert_eq!((saved.saved, saved.sent, read), (true, 0, 0), "{saved:?}");
 }
 
 #[tokio::test]

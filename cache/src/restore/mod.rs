@@ -1,8 +1,11 @@
 //! From the store into a directory.
 
 mod apply;
+mod complete;
 mod dress;
 mod fetch;
+mod levels;
+mod places;
 mod plan;
 mod prepare;
 mod staged;
@@ -163,7 +166,7 @@ impl<S: Store> Job<'_, S> {
         // The last owner removes the staging directory: that takes a while and has to happen before we return.
         blocking(move || {
             fetched.and_then(|()| writer.complete())?;
-            let stats = if writer.options.records.is_some() { writer.look() } else { Vec::new() };
+            let stats = if writer.options.records.is_some() { writer.stats() } else { Vec::new() };
             Ok((writer, stats))
         })
         .await

@@ -126,7 +126,7 @@ impl<'a> Worker<'a> {
         if !whole || end < *size {
             ftruncate(&file, *size)?;
         }
-        self.writer.dress(&file, record, mode & 0o777)
+        self.writer.finish_file(pieces[0].record as usize, &file, record, mode & 0o777)
     }
 
     fn length(&self, piece: &Piece) -> u64 {

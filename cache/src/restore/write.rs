@@ -5,19 +5,21 @@ use std::{
     io,
     os::fd::AsFd,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
+use rayon::prelude::*;
 use rustix::{
-    fs::{AtFlags, fchown, fstatvfs, linkat, utimensat},
+    fs::{fchown, fstatvfs},
     process::geteuid,
 };
 
 use super::{
     apply::{Applied, apply},
-    dress::{Fresh, SETUID, finish, owner, times},
+    dress::{Fresh, SETUID, finish, owner},
+    places::Places,
     staging::Staging,
 };
 use crate::{
@@ -29,6 +31,9 @@ use crate::{
     stat_record::Stat,
 };
 
+/// Paths that a thread takes at a time.
+const SHARE: usize = 128;
+
 /// Writes one manifest's tree; several threads may do so at once.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -36,11 +41,14 @@ pub(super) struct Writer {
     pub(super) staging: Staging,
     pub(super) options: RestoreOptions,
     deadline: Deadline,
+    pub(super) places: Places,
     /// For each record, the chunks that are still missing.
     missing: Vec<AtomicU32>,
+    /// What each file looked like when it was complete; empty if nobody wants to know.
+    pub(super) looks: Vec<OnceLock<Stat>>,
     fresh: Fresh,
     /// Whether this process may give files away.
-    chown: bool,
+    pub(super) chown: bool,
     disowned: AtomicBool,
     stopped: AtomicBool,
 }
@@ -57,10 +65,13 @@ impl Writer {
             _ => AtomicU32::new(0),
         };
         let missing = manifest.records().map(chunks).collect();
+        let looks = if options.records.is_some() { manifest.len() } else { 0 };
+        let looks = std::iter::repeat_with(OnceLock::new).take(looks).collect();
+        let places = Places::of(&manifest);
         let fresh = Fresh::of(staging.tree()).map_err(|error| Error::file("write into the", "target", error))?;
         let chown = geteuid().is_root();
         let (disowned, stopped) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { manifest, staging, options, deadline, missing, fresh, chown, disowned, stopped })
+        Ok(Self { manifest, staging, options, deadline, places, missing, looks, fresh, chown, disowned, stopped })
     }
 
     pub(super) fn manifest(&self) -> &Manifest {
@@ -120,14 +131,25 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives a file its owner, mode, attributes and time; it was made with the mode `made`.
-    pub(super) fn dress(&self, file: impl AsFd, record: &Record<'_>, made: u32) -> io::Result<()> {
+    /// Gives a complete file its owner, mode, attributes and time, and looks at it; it was made with the mode `made`.
+    pub(super) fn finish_file(&self, at: usize, file: impl AsFd, record: &Record<'_>, made: u32) -> io::Result<()> {
         let owned = self.own(record, || {
             let (uid, gid) = owner(record);
             fchown(&file, uid, gid)
         });
         let wanted = if owned { self.mode(record) } else { self.mode(record) & !SETUID };
-        finish(file, record, wanted, self.given(made, record), self.options.special)
+        finish(&file, record, wanted, self.given(made, record), self.options.special)?;
+        if let (Some(look), Some(stat)) =
+            (self.looks.get(at), meta_at(&file, b"").ok().and_then(|meta| Stat::of(&meta)))
+        {
+            let _ = look.set(stat);
+        }
+        Ok(())
+    }
+
+    /// Whether something new belongs to the record's owner, or has to stay as it is.
+    pub(super) fn is_own(&self, record: &Record<'_>) -> bool {
+        (record.uid, record.gid) == self.fresh.owner || !self.chown
     }
 
     /// Gives something to its owner where it is not theirs already and this process may; gives whether it is theirs
@@ -138,64 +160,32 @@ impl Writer {
             return owned;
         }
         let owned = chown().is_ok();
-        self.disowned.fetch_or(!owned, Ordering::Relaxed);
+        if !owned {
+            self.disown();
+        }
         owned
     }
 
-    /// Completes the tree in its staging directory.
-    pub(super) fn complete(&self) -> Result<(), Error> {
-        let missing = self.missing.iter().position(|missing| missing.load(Ordering::Acquire) != 0);
-        if let Some(at) = missing {
-            return Err(failed("complete", &self.manifest.record(at), io::ErrorKind::UnexpectedEof.into()));
-        }
-        let mut handles = Handles::new(self.tree());
-        self.make_links()?;
-        for record in self.manifest.records().rev().filter(|record| record.node == Node::Directory) {
-            self.complete_directory(&record, &mut handles).map_err(|error| failed("finish", &record, error))?;
-        }
-        Ok(())
+    /// Notes that something could not be given to its owner.
+    pub(super) fn disown(&self) {
+        self.disowned.store(true, Ordering::Relaxed);
     }
 
-    fn make_links(&self) -> Result<(), Error> {
-        let tree = self.tree();
-        let (mut sources, mut targets) = (Handles::new(tree), Handles::new(tree));
-        for record in self.manifest.records() {
-            let Node::Link { to } = record.node else { continue };
-            self.check_time()?;
-            let mut link = || {
-                let ((from, old), (parent, name)) = (sources.parent(to)?, targets.parent(record.path)?);
-                Ok(linkat(from, old, parent, name, AtFlags::empty())?)
-            };
-            link().map_err(|error| failed("link", &record, error))?;
-        }
-        Ok(())
+    /// Gives the place of a record that is not complete.
+    pub(super) fn first_missing(&self) -> Option<usize> {
+        self.missing.iter().position(|missing| missing.load(Ordering::Acquire) != 0)
     }
 
-    /// Gives a directory its owner, mode, attributes and time, once everything is in it. It stays writable for its
-    /// owner until it has been renamed.
-    fn complete_directory(&self, record: &Record<'_>, handles: &mut Handles<'_>) -> io::Result<()> {
-        let mode = self.mode(record) | 0o700;
-        let plain = (record.uid, record.gid) == self.fresh.owner || !self.chown;
-        if plain && mode == self.given(mode & 0o777, record) && !self.has_attributes(record) {
-            let (parent, name) = handles.parent(record.path)?;
-            return Ok(utimensat(parent, name, &times(record), AtFlags::SYMLINK_NOFOLLOW)?);
-        }
-        self.set_directory(self.tree(), record, 0o700)
-    }
-
-    fn has_attributes(&self, record: &Record<'_>) -> bool {
-        self.options.special && !record.attributes.is_empty()
-    }
-
-    /// Sets everything of a directory; `extra` is added to its mode.
-    fn set_directory(&self, root: &Root, record: &Record<'_>, extra: u32) -> io::Result<()> {
-        let handle = root.directory(record.path)?;
-        let (uid, gid) = owner(record);
-        if self.chown && fchown(&handle, uid, gid).is_err() {
-            self.disowned.store(true, Ordering::Relaxed);
-        }
-        let unknown = u32::MAX;
-        finish(handle, record, self.mode(record) | extra, unknown, self.options.special)
+    /// Does the same to many things on all cores, as long as there is time; neighbours share handles of directories.
+    pub(super) fn each<T: Sync>(
+        &self,
+        items: &[T],
+        work: impl Fn(&mut Handles<'_>, &T) -> Result<(), Error> + Sync,
+    ) -> Result<(), Error> {
+        items.par_chunks(SHARE).try_for_each(|share| {
+            let mut handles = Handles::new(self.tree());
+            share.iter().try_for_each(|item| self.check_time().and_then(|()| work(&mut handles, item)))
+        })
     }
 
     /// Renames the tree into a directory; gives warnings.
@@ -238,19 +228,6 @@ impl Writer {
             warnings.push("not all files could be given to their owners".into());
         }
         warnings
-    }
-
-    /// Looks at every file of the finished tree: what a stat record says, unless its own rename changes that.
-    pub(super) fn look(&self) -> Vec<Option<Stat>> {
-        let mut handles = Handles::new(self.tree());
-        let mut look = |record: Record<'_>| match record.node {
-            Node::File { .. } | Node::Link { .. } => {
-                let (parent, name) = handles.parent(record.path).ok()?;
-                Stat::of(&meta_at(parent, name).ok()?)
-            }
-            _ => None,
-        };
-        self.manifest.records().map(&mut look).collect()
     }
 }
 

@@ -162,7 +162,7 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
             at = hole.start + hole.length;
         }
         let whole = self.extent(&file, at..before.size)?;
-        let after = meta_at(&file.into(), b"")?;
+        let after = meta_at(&file, b"")?;
         Ok((whole && after == before).then_some(Found::File { meta: before, holes }))
     }
 
