@@ -117,6 +117,11 @@ impl Error {
     }
 
     pub(crate) fn damaged(object: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Damaged { object: object.into(), reason: reason.into() }
+        Self::Damaged { object: printable(&object.into()), reason: printable(&reason.into()) }
     }
+}
+
+/// Whoever wrote the object chose the words: it must not write on people's terminals, nor further lines into a log.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }

@@ -184,6 +184,17 @@ fn an_archive_that_leads_outside_is_refused_and_nothing_is_stored() {
 }
 
 #[test]
+fn an_archive_does_not_write_on_the_terminal() {
+    let (store, tmp) = (tempdir().unwrap(), tempdir().unwrap());
+    let mut archive = forge(&[(EntryType::Regular, "a\u{1b}[2Jb", "", b"x")]);
+    // A checksum that is no number.
+    archive[148..156].copy_from_slice(b"\x1b[31m\n\n\n");
+    let said = import(store.path(), tmp.path(), &archive, &[]);
+    assert_eq!((said.code, said.err.lines().count()), (Some(4), 1), "{said:?}");
+    assert!(!said.err.trim_end().contains(char::is_control), "{said:?}");
+}
+
+#[test]
 fn links_of_an_archive_that_point_outside_stay_links() {
     let (store, tmp, to) = (tempdir().unwrap(), tempdir().unwrap(), tempdir().unwrap());
     let python = (EntryType::Symlink, "venv/bin/python", "/usr/bin/python3", &b""[..]);
