@@ -65,7 +65,7 @@ impl<'a> Bench<'a> {
         let to = tempdir().unwrap();
         prepare(to.path());
         let before = tree::see(to.path());
-        Self { scene, store: scene.objects.store(), to, before }
+        Self { scene, store: block_on(scene.objects.store()), to, before }
     }
 
     /// Restores and checks the promise.

@@ -9,10 +9,9 @@ use std::{
     io::{Seek as _, SeekFrom, Write as _},
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use support::{faulty::Faulty, key, noise, paths, restore_keys, save_paths, scope, tree, write};
+use support::{faulty::Faulty, key, noise, paths, restore_keys, save_paths, scope, settle, tree, write};
 use tempfile::{TempDir, tempdir};
 use warmstart_cache::{
     Progress, Records, RestoreOptions, SaveOptions, Saved, restore, save, stage,
@@ -54,16 +53,6 @@ impl<S: Store> Noted<S> {
         assert!(restore_keys(&self.store, &["k"], to.path()).await.hit);
         assert!(tree::see(to.path()) == tree::see(self.path()));
     }
-
-    /// Waits until a save relies on what the file looks like.
-    fn settle(&self, path: &str) {
-        let meta = self.path().join(path).metadata().unwrap();
-        let nanoseconds = u32::try_from(meta.ctime_nsec()).unwrap();
-        let changed = UNIX_EPOCH + Duration::new(u64::try_from(meta.ctime()).unwrap(), nanoseconds);
-        while SystemTime::now() < changed + Duration::from_millis(25) {
-            std::thread::yield_now();
-        }
-    }
 }
 
 #[tokio::test]
@@ -72,7 +61,7 @@ async fn what_looks_as_it_did_is_neither_read_nor_sent() {
     for number in 0..5 {
         write(noted.path(), &format!("d/{number}"), noise(300_000, number));
     }
-    noted.settle("d/4");
+    settle(&noted.path().join("d/4"));
     assert_eq!(noted.save().await.1, 1_500_000);
     noted.store.clear();
     let (unchanged, read) = noted.save().await;
@@ -114,7 +103,7 @@ async fn a_change_that_leaves_no_trace_but_the_content_is_noticed() {
 async fn a_record_that_is_damaged_or_of_another_place_is_not_relied_on() {
     let noted = Noted::new(Memory::new());
     write(noted.path(), "d/file", noise(100_000, 1));
-    noted.settle("d/file");
+    settle(&noted.path().join("d/file"));
     noted.save().await;
     let note = fs::read_dir(noted.notes.path()).unwrap().next().unwrap().unwrap().path();
     let whole = fs::read(&note).unwrap();

@@ -25,7 +25,7 @@ use crate::{
     error::Error,
     manifest::{self, Manifest},
     options::{Limits, SaveOptions, Saved, Selection},
-    reference::Reference,
+    reference::{self, Reference},
     restore::staging,
     scope::{Key, Scope},
     select::{Entry, Selected, select},
@@ -111,7 +111,10 @@ impl<S: Store> Job<'_, S> {
             return Ok(saved);
         }
         saved.saved = true;
-        if base.is_some_and(|base| self.is_current(&base, &tree.manifest)) {
+        if let Some(base) = base
+            && self.is_current(&base, &tree.manifest)
+            && self.has_cache(&base).await
+        {
             saved.reason = Some("nothing changed since it was restored".into());
             return Ok(saved);
         }
@@ -183,6 +186,17 @@ impl<S: Store> Job<'_, S> {
     fn is_current(&self, base: &Base, manifest: &Manifest) -> bool {
         let young = Timestamp::now().as_second() - base.record.created < REFRESH;
         young && base.record.key == *self.key && base.manifest == *manifest
+    }
+
+    /// Whether the key gives a manifest: the one this save leans on, or that of another save, which stays.
+    async fn has_cache(&self, base: &Base) -> bool {
+        match reference::newest(self.store, self.scope, self.key, &self.deadline).await {
+            Ok(Some((_, digest))) if digest == base.record.manifest => true,
+            Ok(Some((_, digest))) => {
+                matches!(Manifest::fetch(self.store, self.scope, &digest, &self.deadline).await, Ok(Some(_)))
+            }
+            Ok(None) | Err(_) => false,
+        }
     }
 
     /// Notes what the files looked like, for the next save.

@@ -77,13 +77,11 @@ impl Objects {
     }
 
     /// Gives a store with just these.
-    pub fn store(&self) -> Memory {
+    pub async fn store(&self) -> Memory {
         let store = Memory::new();
-        block_on(async {
-            for (key, content) in &self.0 {
-                store.put(key, content.clone()).await.expect("put");
-            }
-        });
+        for (key, content) in &self.0 {
+            store.put(key, content.clone()).await.expect("put");
+        }
         store
     }
 }

@@ -14,7 +14,12 @@ pub mod recorder;
 pub mod sidecar;
 pub mod tree;
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use warmstart_cache::{
     Key, Protection, RestoreOptions, Restored, SaveOptions, Saved, Scope, Selection, restore, save, store::Store,
@@ -53,6 +58,16 @@ pub fn write(directory: &Path, path: &str, content: impl AsRef<[u8]>) {
     let path = directory.join(path);
     fs::create_dir_all(path.parent().expect("a parent")).expect("make directories");
     fs::write(path, content).expect("write file");
+}
+
+/// Waits until a save relies on what a file looks like.
+pub fn settle(path: &Path) {
+    let meta = path.metadata().expect("stat");
+    let nanoseconds = u32::try_from(meta.ctime_nsec()).expect("below a billion");
+    let changed = UNIX_EPOCH + Duration::new(u64::try_from(meta.ctime()).expect("after 1970"), nanoseconds);
+    while SystemTime::now() < changed + Duration::from_millis(25) {
+        std::thread::yield_now();
+    }
 }
 
 /// Bytes that look random and are the same in every run.
