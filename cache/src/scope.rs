@@ -163,7 +163,9 @@ impl Key {
         &self.0
     }
 
-    fn is_protected(&self) -> bool {
+    /// Whether only protected refs may use it.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
         self.0.ends_with("-protected")
     }
 }

@@ -152,10 +152,9 @@ async fn what_was_restored_is_not_read_whatever_its_names() {
     save_paths(&noted.store, "k", from.path(), &["d"]).await;
     let options = RestoreOptions { records: Some(noted.records()), ..RestoreOptions::default() };
     let staged = stage(&noted.store, &scope(), &[key("k")], noted.path(), &options).await.unwrap();
-    let done = SystemTime::now();
-    while SystemTime::now() < done + Duration::from_millis(25) {
-        std::thread::yield_now();
-    }
+    // Any file that was written after those of the cache will do.
+    write(from.path(), "later", "");
+    settle(&from.path().join("later"));
     assert!(staged.commit(noted.path()).await.unwrap().hit);
     let (saved, read) = noted.save().await;
     assert_eq!((saved.saved, saved.sent, read), (true, 0, 0), "{saved:?}");

@@ -49,6 +49,21 @@ async fn a_protected_cache_is_not_to_be_had_by_a_fallback_key() {
 }
 
 #[tokio::test]
+async fn a_key_of_protected_refs_is_of_no_use_to_another_ref() {
+    let lone = Lone::start().await.with_cache();
+    ended(&lone.run(fill().protected().cache(CacheSpec::new("main", ["deps/"]))).await, JobState::Success);
+    // In a project that does not keep the two apart GitLab appends nothing.
+    let spoil = JobSpec::script(["test ! -e deps", "mkdir deps", "echo spoilt > deps/link"]);
+    let spoil = spoil.cache(CacheSpec::new("main", ["deps/"])).set("/cache/0/key", "main-protected".into());
+    let finished = lone.run(spoil).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "cache key \"main-protected\" is for protected branches and tags, this job's ref is none");
+    let finished = lone.run(use_it().protected().cache(CacheSpec::new("main", ["deps/"]))).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "Restored main-protected: 2 files, ");
+}
+
+#[tokio::test]
 async fn policy_and_result_decide_what_is_saved() {
     let lone = Lone::start().await.with_cache();
     let finished = lone.run(fill().cache(CacheSpec::new("a", ["deps/"]).policy("pull"))).await;

@@ -59,7 +59,7 @@ impl<'a> Source<'a> {
     #[must_use]
     pub fn kept(self, cache: &Cache) -> Kept {
         let mut notes = Notes::default();
-        let key = sound(&self.key(cache), &mut notes);
+        let key = self.sound(&self.key(cache), &mut notes);
         let push = key.is_some() && self.policy(cache, &mut notes).push;
         Kept { key, push, notes }
     }
@@ -96,7 +96,26 @@ impl<'a> Source<'a> {
         }
         let last = (!last.is_empty() && !refused).then(|| last.to_owned());
         let all = std::iter::once(self.key(cache)).chain(fallbacks).chain(last);
-        all.filter_map(|key| sound(&key, notes)).collect()
+        all.filter_map(|key| self.sound(&key, notes)).collect()
+    }
+
+    /// Makes a key of it, if it can be one that this job may use.
+    fn sound(self, raw: &str, notes: &mut Notes) -> Option<Key> {
+        let Some(sanitized) = sanitize(raw) else {
+            notes.caution(format!("cache key \"{raw}\" is empty once sanitized"));
+            notes.info("Skipping cache due to empty cache key");
+            return None;
+        };
+        if sanitized.changed {
+            notes.caution(format!("cache key \"{raw}\" sanitized to \"{}\"", sanitized.key));
+        }
+        let key = Key::new(sanitized.key).map_err(|error| notes.warn(error.to_string())).ok()?;
+        // GitLab appends the suffix, but where a project does not keep the two apart, its jobs may write it.
+        if key.is_protected() && self.job.git_info.protected != Some(true) {
+            notes.caution(format!("cache key \"{key}\" is for protected branches and tags, this job's ref is none"));
+            return None;
+        }
+        Some(key)
     }
 }
 
@@ -104,16 +123,4 @@ impl<'a> Source<'a> {
 struct Policy {
     pull: bool,
     push: bool,
-}
-
-fn sound(raw: &str, notes: &mut Notes) -> Option<Key> {
-    let Some(sanitized) = sanitize(raw) else {
-        notes.caution(format!("cache key \"{raw}\" is empty once sanitized"));
-        notes.info("Skipping cache due to empty cache key");
-        return None;
-    };
-    if sanitized.changed {
-        notes.caution(format!("cache key \"{raw}\" sanitized to \"{}\"", sanitized.key));
-    }
-    Key::new(sanitized.key).map_err(|error| notes.warn(error.to_string())).ok()
 }
