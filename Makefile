@@ -35,13 +35,15 @@ deny: ## Check licences, bans and sources of all dependencies (installs cargo-de
 
 bench: bench-cache ## Run all benchmarks
 
-# One command each: built together the two would share features, and the cache would not be the one that ships.
+# One command each: built together the two would share features, and the cache would not be the one that ships. It
+# keeps its symbols, which cost no time, for the profile.
 BENCH = $(CARGO_TARGET_DIR)/$$(rustc -vV | sed -n 's/^host: //p')/release
-bench-cache: ## Measure the cache against its peers, write docs/benchmarks.md (QUICK=1: one round, no report; ROUNDS=n; GROWTH=1: also large trees)
-	@tests/bench/install
-	cargo build --locked --release -p warmstart-cache
+bench-cache: ## Measure the cache against its peers, write docs/benchmarks.md (QUICK=1: one round, no report; ROUNDS=n; PROFILE=1, GROWTH=1: also a profile, also large trees)
+	@PROFILE=$(PROFILE) tests/bench/install
+	cargo build --locked --release -p warmstart-cache --config profile.release.strip=false
 	cargo build --locked --release -p warmstart-bench
 	$(BENCH)/warmstart-bench cache --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
+	$(if $(PROFILE),$(BENCH)/warmstart-bench profile --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench)
 	$(if $(GROWTH),$(BENCH)/warmstart-bench growth --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench)
 
 .PHONY: help setup build test check demo release deny bench bench-cache

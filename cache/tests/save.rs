@@ -9,7 +9,6 @@ use std::{
     io::{Seek as _, SeekFrom, Write as _},
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::Path,
-    time::{Duration, SystemTime},
 };
 
 use support::{faulty::Faulty, key, noise, paths, restore_keys, save_paths, scope, settle, tree, write};

@@ -51,8 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         growth.bytes.extend(series(&stage, size, arguments.limit, &mut growth.skipped)?);
     }
     results::keep(cache, "growth.json", &growth)?;
-    let text = report::write(results::kept(cache, "comparison.json").as_ref(), Some(&growth));
-    fs::write(report, text).with_context(|| format!("write {}", report.display()))
+    report::update(cache, report)
 }
 
 /// Measures one size, unless the machine is too small for it.

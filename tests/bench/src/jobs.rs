@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     corpora: Vec<String>,
 }
 
+/// Runs the command of one step.
+type Run<'a> = dyn FnMut(Step, &Command) -> Result<()> + 'a;
+
 /// Everything that stays the same through a run.
 pub(crate) struct Stage {
     /// Work files on the machine's disk.
@@ -65,9 +68,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         comparison.corpora.push(stage.compare(name, &corpus, &peers, rounds)?);
     }
     results::keep(cache, "comparison.json", &comparison)?;
-    let text = report::write(Some(&comparison), results::kept(cache, "growth.json").as_ref());
     let report = if arguments.quick { &cache.join("quick.md") } else { report };
-    fs::write(report, text).with_context(|| format!("write {}", report.display()))?;
+    report::update(cache, report)?;
     say(&format!("the report is {}", report.display()));
     Ok(())
 }
@@ -129,26 +131,39 @@ impl Stage {
         Ok(measured)
     }
 
-    /// Three jobs of one peer, from an empty store on. Each is on a fresh machine as far as a file system goes.
     fn sequence(&self, corpus: &Corpus, peer: &str, costs: &mut Costs) -> Result<()> {
+        let meter = Meter { server: &self.server, directory: self.memory.path() };
+        self.jobs(corpus, peer, &mut |step, command| {
+            costs.entry(step).or_default().push(meter.measure(command)?);
+            Ok(())
+        })
+    }
+
+    /// The cache's own jobs.
+    pub(crate) fn warmstart(&self, corpus: &Corpus, run: &mut Run<'_>) -> Result<()> {
+        self.jobs(corpus, peer::WARMSTART, run)
+    }
+
+    /// Three jobs of one peer, from an empty store on. Each is on a fresh machine as far as a file system goes.
+    fn jobs(&self, corpus: &Corpus, peer: &str, run: &mut Run<'_>) -> Result<()> {
         self.server.clear()?;
-        let mut keep = |step, cost: Cost| costs.entry(step).or_default().push(cost);
+        let mut keep = |step, verb, work: &Path| run(step, &self.scene.command(peer, verb, work));
         {
             let work = self.work()?;
             run_command(&mut self.scene.command(peer, "prepare", work.path()))?;
             let _bound = Bound::new(&corpus.first.path, &work.path().join("tree"))?;
-            keep(Step::SaveFirst, self.measure(peer, "save", work.path())?);
+            keep(Step::SaveFirst, "save", work.path())?;
         }
         {
             let (work, tree) = self.work_and_tree()?;
-            keep(Step::RestoreFirst, self.measure(peer, "restore", work.path())?);
+            keep(Step::RestoreFirst, "restore", work.path())?;
             corpus.first.check(&tree)?;
-            keep(Step::SaveUnchanged, self.measure(peer, "save", work.path())?);
+            keep(Step::SaveUnchanged, "save", work.path())?;
             corpus.upgrade(&tree)?;
-            keep(Step::SaveSecond, self.measure(peer, "save", work.path())?);
+            keep(Step::SaveSecond, "save", work.path())?;
         }
         let (work, tree) = self.work_and_tree()?;
-        keep(Step::RestoreSecond, self.measure(peer, "restore", work.path())?);
+        keep(Step::RestoreSecond, "restore", work.path())?;
         corpus.second.check(&tree)
     }
 

@@ -1,4 +1,4 @@
-//! The cache measured against its peers, and the S3 server for it: `warmstart-bench cache`, `… growth`, `… serve`.
+//! The cache measured against its peers, and the S3 server for it: `warmstart-bench cache`, `… growth`, `… profile`, `… serve`.
 //!
 //! All peers run in one run against the same server, one after the other in every round, each job on a fresh file
 //! system. The report says how; see `docs/benchmarks.md`.
@@ -10,6 +10,7 @@ mod jobs;
 mod machine;
 mod measure;
 mod peer;
+mod profile;
 mod report;
 mod results;
 mod server;
@@ -32,6 +33,8 @@ enum Action {
     Cache(jobs::Arguments),
     /// Measures the cache alone on trees of growing size and adds that to the report.
     Growth(growth::Arguments),
+    /// Profiles the cache with perf on both corpora and adds that to the report.
+    Profile(profile::Arguments),
     /// Serves S3 from memory on a free port of the loopback address, which it prints.
     Serve,
 }
@@ -57,6 +60,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Action::Cache(arguments) => jobs::run(&arguments),
         Action::Growth(arguments) => growth::run(&arguments),
+        Action::Profile(arguments) => profile::run(&arguments),
         Action::Serve => serve(),
     }
 }

@@ -3,8 +3,11 @@
 mod demands;
 mod figures;
 mod growth;
+mod profile;
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::Path};
+
+use anyhow::{Context as _, Result};
 
 use figures::{float, grouped, mebibytes, median, megabytes, range, short};
 
@@ -14,22 +17,23 @@ use crate::{
     machine::Machine,
     measure::Cost,
     peer,
-    results::{Comparison, Growth, Measured, Step},
+    profile::Profiles,
+    results::{self, Comparison, Growth, Measured, Step},
 };
 
-/// Writes the report from what there is.
-pub(crate) fn write(comparison: Option<&Comparison>, growth: Option<&Growth>) -> String {
+/// Writes the report from the results that are kept in `cache`.
+pub(crate) fn update(cache: &Path, report: &Path) -> Result<()> {
+    let comparison: Option<Comparison> = results::kept(cache, "comparison.json");
+    let profiles: Option<Profiles> = results::kept(cache, "profile.json");
+    let growth: Option<Growth> = results::kept(cache, "growth.json");
     let mut text = String::from(
         "# Benchmarks of the cache\n\nWritten by `make bench-cache`, which measures all programs in one run on one \
          machine and overwrites this file.\nRatios count: absolute times are those of a small virtual machine.\n",
     );
-    if let Some(comparison) = comparison {
-        text += &compare(comparison);
-    }
-    if let Some(growth) = growth {
-        text += &growth::section(growth);
-    }
-    text
+    text.extend(comparison.as_ref().map(compare));
+    text.extend(profiles.as_ref().map(profile::section));
+    text.extend(growth.as_ref().map(growth::section));
+    fs::write(report, text).with_context(|| format!("write {}", report.display()))
 }
 
 fn compare(comparison: &Comparison) -> String {
