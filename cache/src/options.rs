@@ -11,7 +11,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::stat_record::Records;
+use crate::{scope::Key, stat_record::Records};
 
 /// What a cache may hold; beyond it nothing is saved, and nothing restored.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +73,8 @@ pub struct RestoreOptions {
     pub paths: Vec<String>,
     /// Where to note what the files look like, so that the next save need not read and send them.
     pub records: Option<Records>,
+    /// The key of that save, if it is not the first of the keys.
+    pub asked: Option<Key>,
     /// Counts the bytes written.
     pub progress: Progress,
 }
@@ -87,6 +89,7 @@ impl Default for RestoreOptions {
             special: false,
             paths: Vec::new(),
             records: None,
+            asked: None,
             progress: Progress::default(),
         }
     }

@@ -95,9 +95,9 @@ async fn restore_any(
         }
         let next = match newest_with_prefix(store, scope, prefix, left).await {
             Ok(Some(key)) => {
-                let left =
-                    RestoreOptions { deadline: options.deadline.saturating_sub(start.elapsed()), ..options.clone() };
-                restore(store, scope, &[key], directory, &left).await?
+                let (deadline, asked) = (options.deadline.saturating_sub(start.elapsed()), keys.first().cloned());
+                let options = RestoreOptions { deadline, asked, ..options.clone() };
+                restore(store, scope, &[key], directory, &options).await?
             }
             Ok(None) => Restored { reason: Some(format!("no cache for {prefix}…")), ..Restored::default() },
             Err(error) => Restored { reason: Some(error.to_string()), ..Restored::default() },

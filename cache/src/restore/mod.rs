@@ -74,7 +74,8 @@ pub async fn stage<S: Store>(
     let root = Arc::new(root);
     let job = Job { store, scope, root, options, deadline: Deadline::after(options.deadline) };
     job.remove_leftovers().await?;
-    let notes = options.records.clone().zip(keys.first().cloned());
+    let asked = options.asked.as_ref().or(keys.first()).cloned();
+    let notes = options.records.clone().zip(asked);
     let notes = notes.map(|(records, asked)| Notes { records, scope: scope.clone(), asked });
     let (mut reasons, mut damaged) = (Vec::new(), false);
     for (position, key) in keys.iter().enumerate() {

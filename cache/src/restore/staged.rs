@@ -31,7 +31,7 @@ pub struct Staged {
 pub(super) struct Notes {
     pub(super) records: Records,
     pub(super) scope: Scope,
-    /// The first of the keys.
+    /// The key that a save will ask for.
     pub(super) asked: Key,
 }
 

@@ -38,6 +38,12 @@ impl Place {
         self.run(&at(self.to.path(), &[&["restore"], arguments].concat()))
     }
 
+    /// Runs a command that keeps records in a home directory.
+    fn run_at_home(&self, home: &Path, arguments: &[&str]) -> serde_json::Value {
+        let mut command = command(&url(self.store.path()), &at(self.to.path(), arguments));
+        run(command.env("HOME", home)).json()
+    }
+
     fn restored(&self) -> String {
         fs::read_to_string(self.to.path().join("file")).unwrap()
     }
@@ -309,10 +315,7 @@ fn a_job_that_gives_paths_of_its_own_directory_needs_no_more_than_a_key() {
 #[test]
 fn a_second_process_sends_only_what_changed() {
     let (place, home) = (Place::new(), tempdir().unwrap());
-    let run_at_home = |arguments: &[&str]| {
-        let mut command = command(&url(place.store.path()), &at(place.to.path(), arguments));
-        run(command.env("HOME", home.path())).json()
-    };
+    let run_at_home = |arguments: &[&str]| place.run_at_home(home.path(), arguments);
     place.save("k", &noise(300_000, 1));
     assert_eq!(run_at_home(&["restore", "--key", "k", "--json"])["hit"], true);
     let unchanged = run_at_home(&["save", "--key", "k", "--json", "file"]);
@@ -320,6 +323,17 @@ fn a_second_process_sends_only_what_changed() {
     write(place.to.path(), "new", "new");
     let changed = run_at_home(&["save", "--key", "k", "--json", "file", "new"]);
     assert!(changed["sent"].as_u64().unwrap() < 2000, "{changed}");
+}
+
+#[test]
+fn a_save_under_a_new_key_leans_on_what_a_prefix_gave() {
+    let (place, home) = (Place::new(), tempdir().unwrap());
+    let run_at_home = |arguments: &[&str]| place.run_at_home(home.path(), arguments);
+    place.save("deps-1", &noise(100_000, 1));
+    assert_eq!(run_at_home(&["restore", "--key", "deps-2", "--fallback-prefix", "deps-", "--json"])["hit"], true);
+    let saved = run_at_home(&["save", "--key", "deps-2", "--json", "file"]);
+    assert_eq!(saved["saved"], true);
+    assert!(saved["sent"].as_u64().unwrap() < 2000, "{saved}");
 }
 
 #[test]
