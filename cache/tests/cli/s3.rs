@@ -53,6 +53,23 @@ async fn encryption_and_who_pays_are_said_in_every_request() {
     }
 }
 
+#[tokio::test]
+async fn what_is_named_by_its_content_is_signed_by_its_name() {
+    let server = Recorder::start();
+    let url = format!("s3://bucket/p?endpoint=http://{}", server.address);
+    let credentials =
+        Credentials { access_key_id: "id".into(), secret_access_key: "hush".into(), ..Credentials::default() };
+    let store = open(&url, Some(&credentials)).await.unwrap();
+    let [name, other] = ["0", "a"].map(|digit| digit.repeat(64));
+    for key in [format!("v1/7/protected/packs/{name}"), format!("v1/7/protected/other/{other}")] {
+        store.put(&key, "content".into()).await.unwrap();
+    }
+    let requests = server.requests();
+    let signed = |at: usize, digest: &str| requests[at].contains(&format!("x-amz-content-sha256: {digest}"));
+    assert!(signed(0, &name), "{requests:#?}");
+    assert!(signed(1, "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"), "{requests:#?}");
+}
+
 #[test]
 fn buckets_are_named_in_the_host_where_the_address_says_so_and_proxies_are_used() {
     let server = Recorder::start();

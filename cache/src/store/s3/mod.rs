@@ -7,6 +7,7 @@
 mod address;
 mod client;
 mod roots;
+mod signature;
 
 use std::ops::Range;
 
@@ -20,7 +21,10 @@ use aws_sdk_s3::{
 use bytes::{Bytes, BytesMut};
 use url::Url;
 
-use self::address::{Address, Encryption};
+use self::{
+    address::{Address, Encryption},
+    signature::BodyDigest,
+};
 use super::{Credentials, Entry, Error, Etag, Object, Store, check_key, check_prefix};
 
 /// A prefix in a bucket.
@@ -67,6 +71,10 @@ impl S3 {
             Condition::Absent => request.if_none_match("*"),
             Condition::Match(etag) => request.if_match(&etag.0),
         };
+        let mut request = request.customize();
+        if let Some(digest) = BodyDigest::of_key(key) {
+            request = request.interceptor(digest);
+        }
         match request.send().await {
             Ok(output) => Ok(Some(Etag(output.e_tag.unwrap_or_default()))),
             // 404: the object that should match is gone.
