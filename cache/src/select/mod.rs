@@ -2,15 +2,19 @@
 
 mod names;
 mod pattern;
+mod walk;
 
 use std::{collections::BTreeSet, io::ErrorKind, os::unix::ffi::OsStrExt as _, path::Path};
 
 use rustix::io::Errno;
 
 pub(crate) use self::names::Names;
-use self::pattern::{Patterns, relative};
+use self::{
+    pattern::{Patterns, relative},
+    walk::Walk,
+};
 use crate::{
-    confined::{Kind, Meta, Root, join, meta_at, names},
+    confined::{Kind, Meta, Root},
     error::Error,
     manifest::{RESERVED, show},
     options::Selection,
@@ -43,20 +47,20 @@ pub(crate) fn select(root: &Root, directory: &Path, selection: &Selection, limit
     let mut warnings = Vec::new();
     let patterns = Patterns::new(directory, &selection.paths, &mut warnings);
     let found = Selected { warnings, ..Selected::default() };
-    let mut walk = Walk { root, patterns: &patterns, limit, found, unreadable: BTreeSet::new() };
+    let mut selecting = Selecting { root, patterns: &patterns, limit, found, unreadable: BTreeSet::new() };
     for path in &patterns.includes {
-        walk.include(path)?;
+        selecting.include(path)?;
     }
     for path in &selection.untracked {
-        walk.untracked(directory, path)?;
+        selecting.untracked(directory, path)?;
     }
-    let mut found = walk.found;
+    let mut found = selecting.found;
     found.entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     found.entries.dedup_by(|one, other| one.path == other.path);
     Ok(found)
 }
 
-struct Walk<'a> {
+struct Selecting<'a> {
     root: &'a Root,
     patterns: &'a Patterns,
     limit: u64,
@@ -65,17 +69,16 @@ struct Walk<'a> {
     unreadable: BTreeSet<Vec<u8>>,
 }
 
-impl Walk<'_> {
+impl Selecting<'_> {
     fn include(&mut self, include: &pattern::Include) -> Result<(), Error> {
         let before = self.found.entries.len();
         let literal = include.path.as_slice();
         match self.root.meta(literal) {
-            _ if literal.is_empty() => self.below(Vec::new(), &mut |_, _| true)?,
+            _ if literal.is_empty() => self.below(Vec::new(), &|_| true)?,
             Ok(meta) => self.take(literal.to_vec(), meta)?,
             Err(error) => match &include.glob {
                 Some(glob) => {
-                    let matcher = glob.matcher.clone();
-                    self.below(glob.start.clone(), &mut |path, _| matcher.is_match(path))?;
+                    self.below(glob.start.clone(), &|path| glob.matcher.is_match(path))?;
                 }
                 None if is_link(&error) => self.warn(&include.text, "leads through a symbolic link and is left out"),
                 None if error.kind() == ErrorKind::NotFound => {}
@@ -107,57 +110,41 @@ impl Walk<'_> {
         if path.starts_with(RESERVED) || self.patterns.exclude(&path) {
             return Ok(());
         }
-        self.add(&path, meta)?;
-        if meta.kind == Kind::Directory { self.below(path, &mut |_, _| true) } else { Ok(()) }
+        self.add(Entry { path: path.clone(), meta })?;
+        if meta.kind == Kind::Directory { self.below(path, &|_| true) } else { Ok(()) }
     }
 
-    /// Walks everything below a directory and adds what `wanted` says, with all that is below that.
-    fn below(&mut self, start: Vec<u8>, wanted: &mut dyn FnMut(&Path, &Meta) -> bool) -> Result<(), Error> {
-        let mut open = vec![(start, false)];
-        while let Some((parent, inherited)) = open.pop() {
-            for (path, meta) in self.children(&parent) {
-                if path.starts_with(RESERVED) || self.patterns.exclude(&path) {
-                    continue;
-                }
-                let taken = inherited || wanted(as_path(&path), &meta);
-                if taken {
-                    self.add(&path, meta)?;
-                }
-                if meta.kind == Kind::Directory {
-                    open.push((path, taken));
-                }
+    /// Walks everything below a directory and adds what is `wanted`, with all that is below that.
+    fn below(&mut self, start: Vec<u8>, wanted: &(dyn Fn(&Path) -> bool + Sync)) -> Result<(), Error> {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX).saturating_sub(self.found.entries.len());
+        let mut found = Walk { root: self.root, patterns: self.patterns, wanted, limit }.below(start);
+        if found.entries.len() > limit {
+            return Err(self.too_many());
+        }
+        found.unreadable.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        for (path, error) in found.unreadable {
+            if self.unreadable.insert(path.clone()) {
+                self.warn(&show(&path), &format!("cannot be listed and is left out: {error}"));
             }
         }
-        Ok(())
+        found.entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        found.entries.into_iter().try_for_each(|entry| self.add(entry))
     }
 
-    fn children(&mut self, parent: &[u8]) -> Vec<(Vec<u8>, Meta)> {
-        let listed = self.root.directory(parent).and_then(|handle| Ok((names(&handle)?, handle)));
-        match listed {
-            Ok((names, handle)) => {
-                let meta = |name: Vec<u8>| Some((join(parent, &name), meta_at(&handle, &name).ok()?));
-                names.into_iter().filter_map(meta).collect()
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(error) => {
-                if self.unreadable.insert(parent.to_vec()) {
-                    self.warn(&show(parent), &format!("cannot be listed and is left out: {error}"));
-                }
-                Vec::new()
-            }
-        }
-    }
-
-    fn add(&mut self, path: &[u8], meta: Meta) -> Result<(), Error> {
-        if meta.kind == Kind::Special {
-            self.warn(&show(path), "is a socket, a device or a pipe and is left out");
+    fn add(&mut self, entry: Entry) -> Result<(), Error> {
+        if entry.meta.kind == Kind::Special {
+            self.warn(&show(&entry.path), "is a socket, a device or a pipe and is left out");
             return Ok(());
         }
-        self.found.entries.push(Entry { path: path.to_vec(), meta });
+        self.found.entries.push(entry);
         if self.found.entries.len() as u64 > self.limit {
-            return Err(Error::Limit { what: "number of files and directories".into(), limit: self.limit });
+            return Err(self.too_many());
         }
         Ok(())
+    }
+
+    fn too_many(&self) -> Error {
+        Error::Limit { what: "number of files and directories".into(), limit: self.limit }
     }
 
     fn warn(&mut self, path: &str, reason: &str) {

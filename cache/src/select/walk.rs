@@ -1,0 +1,128 @@
+//! Walking what lies below a directory, on several threads.
+
+use std::{
+    io::{self, ErrorKind},
+    mem::MaybeUninit,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use rustix::fs::RawDir;
+
+use super::{Entry, as_path, pattern::Patterns};
+use crate::{
+    confined::{Kind, Meta, Root, join, meta_at},
+    manifest::RESERVED,
+};
+
+/// Beyond so many threads the kernel's locks are the limit.
+const MAX_THREADS: usize = 8;
+/// Room for some hundred names at a time.
+const NAMES: usize = 32 << 10;
+
+/// What is walked, and what is taken of it.
+pub(super) struct Walk<'a> {
+    pub(super) root: &'a Root,
+    pub(super) patterns: &'a Patterns,
+    /// Whether a path is taken, with everything below it.
+    pub(super) wanted: &'a (dyn Fn(&Path) -> bool + Sync),
+    /// Little is walked in vain beyond so many entries.
+    pub(super) limit: usize,
+}
+
+/// What a walk found, in no order.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) entries: Vec<Entry>,
+    /// Directories that cannot be listed, and why.
+    pub(super) unreadable: Vec<(Vec<u8>, io::Error)>,
+    /// Directories to walk next.
+    below: Vec<Directory>,
+}
+
+#[derive(Debug)]
+struct Directory {
+    path: Vec<u8>,
+    /// Whether everything in it is taken.
+    taken: bool,
+}
+
+impl Walk<'_> {
+    /// Finds everything that is wanted below a directory: one level after the other, its directories shared out.
+    pub(super) fn below(&self, start: Vec<u8>) -> Found {
+        let mut all = Found::default();
+        let mut level = vec![Directory { path: start, taken: false }];
+        while !level.is_empty() && all.entries.len() <= self.limit {
+            for found in self.level(&level) {
+                all.entries.extend(found.entries);
+                all.unreadable.extend(found.unreadable);
+                all.below.extend(found.below);
+            }
+            level = std::mem::take(&mut all.below);
+        }
+        all
+    }
+
+    fn level(&self, level: &[Directory]) -> Vec<Found> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let (mut found, mut buffer) = (Found::default(), Vec::with_capacity(NAMES));
+            while found.entries.len() <= self.limit
+                && let Some(directory) = level.get(next.fetch_add(1, Ordering::Relaxed))
+            {
+                self.directory(directory, buffer.spare_capacity_mut(), &mut found);
+            }
+            found
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS).min(level.len());
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            let others =
+                others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            others.chain([own]).collect()
+        })
+    }
+
+    /// Takes what is in a directory: all of it or, if it cannot be listed to its end, nothing.
+    fn directory(&self, directory: &Directory, buffer: &mut [MaybeUninit<u8>], found: &mut Found) {
+        let before = (found.entries.len(), found.below.len());
+        let Err(error) = self.list(directory, buffer, found) else { return };
+        found.entries.truncate(before.0);
+        found.below.truncate(before.1);
+        if error.kind() != ErrorKind::NotFound {
+            found.unreadable.push((directory.path.clone(), error));
+        }
+    }
+
+    fn list(&self, directory: &Directory, buffer: &mut [MaybeUninit<u8>], found: &mut Found) -> io::Result<()> {
+        let handle = self.root.directory(&directory.path)?;
+        let mut names = RawDir::new(&handle, buffer);
+        while let Some(name) = names.next() {
+            let name = name?;
+            let name = name.file_name().to_bytes();
+            // What cannot be looked at has vanished.
+            if name != b"."
+                && name != b".."
+                && let Ok(meta) = meta_at(&handle, name)
+            {
+                self.path(join(&directory.path, name), meta, directory.taken, found);
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, path: Vec<u8>, meta: Meta, taken: bool, found: &mut Found) {
+        if path.starts_with(RESERVED) || self.patterns.exclude(&path) {
+            return;
+        }
+        let taken = taken || (self.wanted)(as_path(&path));
+        if meta.kind == Kind::Directory {
+            found.below.push(Directory { path: path.clone(), taken });
+        }
+        if taken {
+            found.entries.push(Entry { path, meta });
+        }
+    }
+}
