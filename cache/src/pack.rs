@@ -5,7 +5,7 @@
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
     digest::Digest,
@@ -25,16 +25,31 @@ pub(crate) const MAX_SIZE: u32 = 64 << 20;
 /// A good ratio still at 350 MB/s and core.
 const LEVEL: i32 = 3;
 
+/// Compresses frames; its tables are made once for all of them.
+pub(crate) struct Compressor(zstd::bulk::Compressor<'static>);
+
+impl Compressor {
+    pub(crate) fn new() -> io::Result<Self> {
+        zstd::bulk::Compressor::new(LEVEL).map(Self)
+    }
+
+    /// Compresses the content of a frame into a buffer with room for [`bound`] bytes.
+    pub(crate) fn compress(&mut self, raw: &[u8], buffer: &mut Vec<u8>) -> io::Result<()> {
+        self.0.compress_to_buffer(raw, buffer).map(|_| ())
+    }
+}
+
+/// Gives the most bytes that content of a length takes when it cannot be compressed.
+pub(crate) fn bound(length: usize) -> usize {
+    zstd::compress_bound(length)
+}
+
 /// A compressed frame.
 #[derive(Debug)]
 pub(crate) struct Compressed {
-    raw: u32,
-    bytes: Vec<u8>,
-}
-
-/// Compresses the content of a frame.
-pub(crate) fn compress(raw: &[u8]) -> io::Result<Compressed> {
-    Ok(Compressed { raw: number(raw.len())?, bytes: zstd::bulk::compress(raw, LEVEL)? })
+    /// Bytes before it was compressed.
+    pub(crate) raw: usize,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Puts frames into packs, in order.
@@ -42,29 +57,29 @@ pub(crate) fn compress(raw: &[u8]) -> io::Result<Compressed> {
 pub(crate) struct Packer {
     /// The number of the pack that is being filled.
     pack: u32,
-    bytes: Vec<u8>,
+    bytes: BytesMut,
     pub(crate) frames: Vec<Frame>,
 }
 
 impl Packer {
-    /// Packs are numbered after the `packs` that there are.
-    pub(crate) fn new(packs: usize) -> io::Result<Self> {
-        Ok(Self { pack: number(packs)?, bytes: Vec::new(), frames: Vec::new() })
+    /// Packs are numbered after the `packs` that there are; the first grows in `buffer`.
+    pub(crate) fn new(packs: usize, buffer: BytesMut) -> io::Result<Self> {
+        Ok(Self { pack: number(packs)?, bytes: buffer, frames: Vec::new() })
     }
 
-    /// Adds a frame; gives the pack that is full with it.
-    pub(crate) fn add(&mut self, frame: &Compressed) -> io::Result<Option<Bytes>> {
+    /// Adds a frame, and tells whether the pack is full with it.
+    pub(crate) fn add(&mut self, frame: &Compressed) -> io::Result<bool> {
         let (offset, size) = (number(self.bytes.len())?, number(frame.bytes.len())?);
-        self.frames.push(Frame { pack: self.pack, offset, size, raw: frame.raw });
+        self.frames.push(Frame { pack: self.pack, offset, size, raw: number(frame.raw)? });
         self.bytes.extend_from_slice(&frame.bytes);
-        Ok(if self.bytes.len() >= FULL_PACK { self.finish() } else { None })
+        Ok(self.bytes.len() >= FULL_PACK)
     }
 
-    /// Gives the pack that is being filled, if there is anything in it.
-    pub(crate) fn finish(&mut self) -> Option<Bytes> {
-        let bytes = std::mem::take(&mut self.bytes);
+    /// Gives the pack that is being filled, if there is anything in it; the next one grows in `buffer`.
+    pub(crate) fn finish(&mut self, buffer: BytesMut) -> Option<Bytes> {
+        let bytes = std::mem::replace(&mut self.bytes, buffer);
         self.pack += u32::from(!bytes.is_empty());
-        (!bytes.is_empty()).then(|| bytes.into())
+        (!bytes.is_empty()).then(|| bytes.freeze())
     }
 }
 

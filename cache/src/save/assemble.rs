@@ -26,7 +26,7 @@ pub(super) struct Tree {
 }
 
 /// Gives the manifest of the entries. `base` has the content of those that were known.
-pub(super) fn assemble(entries: &[Entry], tasks: &[Task], sent: &Sent, base: &Manifest) -> Tree {
+pub(super) fn assemble(entries: &[Entry], tasks: &[Task], sent: &Sent<'_>, base: &Manifest) -> Tree {
     let mut tree = Tree { sent: sent.bytes, ..Tree::default() };
     let mut read = sent.framer.read.iter();
     let mut taken = vec![false; entries.len()];
@@ -52,7 +52,7 @@ pub(super) fn assemble(entries: &[Entry], tasks: &[Task], sent: &Sent, base: &Ma
     tree
 }
 
-fn node<'a>(read: &'a Read, sent: &'a Sent) -> Result<(Meta, Node<'a>), &'a str> {
+fn node<'a>(read: &'a Read, sent: &'a Sent<'_>) -> Result<(Meta, Node<'a>), &'a str> {
     match &read.found {
         Err(reason) => Err(reason),
         Ok(Found::Symlink { meta, target }) => Ok((*meta, Node::Symlink { target })),

@@ -1,6 +1,7 @@
 //! From a directory into the store.
 
 mod assemble;
+mod buffers;
 mod frame;
 mod pipeline;
 mod plan;
@@ -60,13 +61,18 @@ pub async fn save<S: Store>(
     let root = Root::open(directory).map_err(|error| Error::file("open the directory", directory, error))?;
     let job = Job { store, scope, key, root: Arc::new(root), options, deadline };
     let moment = Moment::now().ok();
-    let selected = job.select(directory, selection).await?;
-    let saved = Saved { key: key.to_string(), warnings: selected.warnings, ..Saved::default() };
+    let (selected, base) = tokio::join!(job.select(directory, selection), job.base());
+    let selected = selected?;
+    let mut saved = Saved { key: key.to_string(), warnings: selected.warnings, ..Saved::default() };
     if selected.entries.is_empty() {
         let reason = Some("nothing to save: no path has matching files".into());
         return Ok(Saved { reason, ..saved });
     }
-    Box::pin(job.save(Arc::new(selected.entries), saved, moment)).await
+    let base = base.unwrap_or_else(|error| {
+        saved.warnings.push(format!("everything is sent again: {error}"));
+        None
+    });
+    Box::pin(job.save(Arc::new(selected.entries), base.map(Arc::new), saved, moment)).await
 }
 
 /// One save.
@@ -95,8 +101,13 @@ impl<S: Store> Job<'_, S> {
         .await
     }
 
-    async fn save(&self, entries: Arc<Vec<Entry>>, mut saved: Saved, moment: Option<Moment>) -> Result<Saved, Error> {
-        let base = self.base(&mut saved.warnings).await.map(Arc::new);
+    async fn save(
+        &self,
+        entries: Arc<Vec<Entry>>,
+        base: Option<Arc<Base>>,
+        mut saved: Saved,
+        moment: Option<Moment>,
+    ) -> Result<Saved, Error> {
         let mut tree = self.send(&entries, base.as_ref()).await?;
         saved.sent += tree.sent;
         if !self.renew(&tree).await? {
@@ -129,16 +140,14 @@ impl<S: Store> Job<'_, S> {
     }
 
     /// Finds what this save may lean on.
-    async fn base(&self, warnings: &mut Vec<String>) -> Option<Base> {
-        let record = self.options.records.as_ref()?.load(self.scope, self.key, &self.root)?;
+    async fn base(&self) -> Result<Option<Base>, Error> {
+        let Some(records) = self.options.records.clone() else { return Ok(None) };
+        let (scope, key, root) = (self.scope.clone(), self.key.clone(), self.root.clone());
+        let record = blocking(move || Ok(records.load(&scope, &key, &root))).await?;
+        let Some(record) = record else { return Ok(None) };
         let limits = self.options.limits;
-        match Manifest::load(self.store, self.scope, &record.manifest, limits, &self.deadline).await {
-            Ok(manifest) => Some(Base { record, manifest }),
-            Err(error) => {
-                warnings.push(format!("everything is sent again: {error}"));
-                None
-            }
-        }
+        let manifest = Manifest::load(self.store, self.scope, &record.manifest, limits, &self.deadline).await?;
+        Ok(Some(Base { record, manifest }))
     }
 
     /// Sends what the base does not have, and gives the manifest of all entries.
@@ -158,11 +167,12 @@ impl<S: Store> Job<'_, S> {
             tasks: Arc::new(planned),
             deadline: self.deadline,
             progress: self.options.progress.clone(),
+            buffers: Arc::default(),
         });
         let to_read = entries.iter().zip(&*shared.tasks).filter(|(_, task)| **task == Task::Read);
         self.options.progress.begin(to_read.map(|(entry, _)| entry.meta.file_size()).sum());
         let batches = batches(entries, &shared.tasks);
-        let (framer, packs) = (Framer::new(manifest, &usable), manifest.packs.len());
+        let (framer, packs) = (Framer::new(manifest, &usable, shared.buffers.clone()), manifest.packs.len());
         let sent = pipeline::send(self.store, self.scope, &shared, batches, framer, packs).await?;
         Ok(assemble(entries, &shared.tasks, &sent, manifest))
     }

@@ -6,7 +6,7 @@
 
 use std::{ops::Range, sync::Arc, thread};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{
     StreamExt as _, TryStreamExt as _,
     future::{ready, try_join3},
@@ -15,6 +15,7 @@ use futures_util::{
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{
+    buffers::Buffers,
     frame::Framer,
     read::{Segment, Shared, read_batch},
 };
@@ -29,14 +30,15 @@ use crate::{
 
 /// Packs under way at a time; together with the one being filled they are most of a save's memory.
 pub(super) const CONNECTIONS: usize = 4;
+/// So many frames for each thread are compressed or wait to be packed: one that takes long holds up none but those.
+const AHEAD: usize = 2;
 /// Threads that read, and threads that compress; beyond it memory grows and the store is the limit.
 const MAX_THREADS: usize = 8;
 
 /// New objects in the store, and what lies where.
-#[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct Sent<'a> {
     /// What was read, and in which frames it lies.
-    pub(super) framer: Framer,
+    pub(super) framer: Framer<'a>,
     /// The new frames and packs, numbered after those of the base.
     pub(super) frames: Vec<Frame>,
     pub(super) packs: Vec<Pack>,
@@ -44,20 +46,21 @@ pub(super) struct Sent {
 }
 
 /// Reads the batches and sends what the framer does not know.
-pub(super) async fn send<S: Store>(
+pub(super) async fn send<'a, S: Store>(
     store: &S,
     scope: &Scope,
     shared: &Arc<Shared>,
     batches: Vec<Range<usize>>,
-    framer: Framer,
+    framer: Framer<'a>,
     packs: usize,
-) -> Result<Sent, Error> {
+) -> Result<Sent<'a>, Error> {
+    let buffers = shared.buffers.clone();
     let (to_compress, raw) = channel(1);
     let (to_send, full) = channel(1);
     let (framer, table, packs) = try_join3(
         read(shared, batches, framer, to_compress),
-        compress(raw, packs, to_send),
-        put_all(store, scope, full, &shared.deadline),
+        compress(raw, &buffers, packs, to_send),
+        put_all(store, scope, full, &buffers, &shared.deadline),
     )
     .await?;
     let bytes = packs.iter().map(|pack| u64::from(pack.size)).sum();
@@ -65,12 +68,12 @@ pub(super) async fn send<S: Store>(
 }
 
 /// Reads, and hands over the frames that become full.
-async fn read(
+async fn read<'a>(
     shared: &Arc<Shared>,
     batches: Vec<Range<usize>>,
-    mut framer: Framer,
+    mut framer: Framer<'a>,
     full: Sender<Vec<u8>>,
-) -> Result<Framer, Error> {
+) -> Result<Framer<'a>, Error> {
     let started = stream::iter(batches).map(|batch| ready(start(shared.clone(), batch))).buffered(threads());
     let mut segments = Box::pin(started.flat_map(receive));
     while let Some(segment) = segments.next().await {
@@ -98,21 +101,41 @@ fn start(shared: Arc<Shared>, batch: Range<usize>) -> Receiver<Result<Segment, E
 }
 
 /// Compresses frames and hands over the packs that become full; gives the table of frames.
-async fn compress(frames: Receiver<Vec<u8>>, packs: usize, full: Sender<Bytes>) -> Result<Vec<Frame>, Error> {
-    let failed = |error| Error::file("pack", "files", error);
-    let compress = |raw: Vec<u8>| blocking(move || pack::compress(&raw).map_err(failed));
-    let mut compressed = Box::pin(receive(frames).map(compress).buffered(threads()));
-    let mut packer = Packer::new(packs).map_err(failed)?;
+async fn compress(
+    frames: Receiver<Vec<u8>>,
+    buffers: &Arc<Buffers>,
+    packs: usize,
+    full: Sender<Bytes>,
+) -> Result<Vec<Frame>, Error> {
+    let start = |raw| compress_one(raw, buffers.clone());
+    let mut compressed = Box::pin(receive(frames).map(start).buffered(AHEAD * threads()));
+    let mut packer = Packer::new(packs, buffers.pack()).map_err(failed)?;
     while let Some(frame) = compressed.next().await {
-        let frame: Compressed = frame?;
-        if let Some(pack) = packer.add(&frame).map_err(failed)? {
+        let frame = frame?;
+        let is_full = packer.add(&frame).map_err(failed)?;
+        buffers.give_frame(frame.bytes);
+        if is_full && let Some(pack) = packer.finish(buffers.pack()) {
             let _ = full.send(pack).await;
         }
     }
-    if let Some(pack) = packer.finish() {
+    if let Some(pack) = packer.finish(BytesMut::new()) {
         let _ = full.send(pack).await;
     }
     Ok(packer.frames)
+}
+
+async fn compress_one(raw: Vec<u8>, buffers: Arc<Buffers>) -> Result<Compressed, Error> {
+    blocking(move || {
+        let bytes = buffers.compress(&raw).map_err(failed)?;
+        let length = raw.len();
+        buffers.give_frame(raw);
+        Ok(Compressed { raw: length, bytes })
+    })
+    .await
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::file("pack", "files", error)
 }
 
 /// Sends packs, and gives their names in order.
@@ -120,16 +143,27 @@ async fn put_all<S: Store>(
     store: &S,
     scope: &Scope,
     full: Receiver<Bytes>,
+    buffers: &Buffers,
     deadline: &Deadline,
 ) -> Result<Vec<Pack>, Error> {
-    receive(full).map(|pack| put(store, scope, pack, deadline)).buffered(CONNECTIONS).try_collect().await
+    receive(full).map(|pack| put(store, scope, pack, buffers, deadline)).buffered(CONNECTIONS).try_collect().await
 }
 
 /// Sends a pack. An object of that name is overwritten on purpose: should it be damaged, it is whole again.
-async fn put<S: Store>(store: &S, scope: &Scope, bytes: Bytes, deadline: &Deadline) -> Result<Pack, Error> {
+async fn put<S: Store>(
+    store: &S,
+    scope: &Scope,
+    bytes: Bytes,
+    buffers: &Buffers,
+    deadline: &Deadline,
+) -> Result<Pack, Error> {
     let content = bytes.clone();
-    let pack = blocking(move || pack::name(&content).map_err(|error| Error::file("pack", "files", error))).await?;
-    deadline.within("send a pack", store.put(&scope.pack(&pack.digest), bytes)).await?;
+    let pack = blocking(move || pack::name(&content).map_err(failed)).await?;
+    deadline.within("send a pack", store.put(&scope.pack(&pack.digest), bytes.clone())).await?;
+    // A store in memory keeps it.
+    if let Ok(buffer) = bytes.try_into_mut() {
+        buffers.give_pack(buffer);
+    }
     Ok(pack)
 }
 

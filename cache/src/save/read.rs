@@ -1,19 +1,22 @@
 //! Reading files, on threads that may block: a batch of paths becomes segments of content that is cut and hashed.
 
 use std::{
-    fs::File,
     io::{self, ErrorKind},
     ops::Range,
-    os::{fd::OwnedFd, unix::fs::FileExt as _},
+    os::fd::OwnedFd,
     sync::Arc,
 };
 
 use rustix::{
+    buffer::spare_capacity,
     fs::{Mode, OFlags, SeekFrom, openat, readlinkat, seek},
-    io::Errno,
+    io::{Errno, pread, retry_on_intr},
 };
 
-use super::plan::{SEGMENT, Task};
+use super::{
+    buffers::Buffers,
+    plan::{SEGMENT, Task},
+};
 use crate::{
     chunk,
     confined::{Kind, Meta, Root, meta_at, split},
@@ -53,13 +56,13 @@ pub(super) enum Found {
 }
 
 /// What all readers share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) root: Arc<Root>,
     pub(super) entries: Arc<Vec<Entry>>,
     pub(super) tasks: Arc<Vec<Task>>,
     pub(super) deadline: Deadline,
     pub(super) progress: Progress,
+    pub(super) buffers: Arc<Buffers>,
 }
 
 /// Why reading ends early.
@@ -121,7 +124,7 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
         let entry = &self.shared.entries[at];
         let found = match entry.meta.kind {
             Kind::Symlink => self.symlink(entry),
-            _ => self.file(&entry.path),
+            _ => self.file(entry),
         };
         let found = match found {
             Err(Trouble::Stop(stop)) => return Err(stop),
@@ -138,41 +141,44 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
         Ok(Found::Symlink { meta: entry.meta, target: target.into_bytes() })
     }
 
-    /// Reads a file that stays the same meanwhile; one that changes gets a second chance.
-    fn file(&mut self, path: &'a [u8]) -> Result<Found, Trouble> {
-        for _ in 0..2 {
-            if let Some(found) = self.try_file(path)? {
-                return Ok(found);
+    /// Reads a file that stays as it was selected, or else the same while it is read; one that changes gets a second
+    /// chance.
+    fn file(&mut self, entry: &'a Entry) -> Result<Found, Trouble> {
+        for before in [Some(entry.meta), None, None] {
+            match self.try_file(&entry.path, before) {
+                Ok(Some(found)) => return Ok(found),
+                Err(trouble @ Trouble::Skip(_)) if before.is_none() => return Err(trouble),
+                Err(Trouble::Stop(stop)) => return Err(Trouble::Stop(stop)),
+                Ok(None) | Err(Trouble::Skip(_)) => self.segment.items.push(Item::Again),
             }
-            self.segment.items.push(Item::Again);
         }
         Err(Trouble::Skip("keeps changing while it is read and is left out".into()))
     }
 
-    fn try_file(&mut self, path: &'a [u8]) -> Result<Option<Found>, Trouble> {
-        let (file, before) = self.open(path)?;
+    /// Reads a file that looks like `before`, by default as it looks now, and still does so afterwards.
+    fn try_file(&mut self, path: &'a [u8], before: Option<Meta>) -> Result<Option<Found>, Trouble> {
+        let file = self.open(path)?;
+        let before = before.map_or_else(|| meta_at(&file, b""), Ok)?;
         if before.kind != Kind::File {
             return Err(Trouble::Skip("is no longer a file and is left out".into()));
         }
         let (mut at, holes) = (0, holes(&file, before.size)?);
         for hole in &holes {
-            if !self.extent(&file, at..hole.start)? {
+            if !self.extent(&file, at..hole.start, before.size)? {
                 return Ok(None);
             }
             at = hole.start + hole.length;
         }
-        let whole = self.extent(&file, at..before.size)?;
+        let whole = self.extent(&file, at..before.size, before.size)?;
         let after = meta_at(&file, b"")?;
         Ok((whole && after == before).then_some(Found::File { meta: before, holes }))
     }
 
     /// Opens a file, whatever has taken its place meanwhile: neither a link nor a pipe leads or holds us anywhere.
-    fn open(&mut self, path: &'a [u8]) -> io::Result<(File, Meta)> {
+    fn open(&mut self, path: &'a [u8]) -> io::Result<OwnedFd> {
         let (parent, name) = self.parent(path)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let handle = openat(parent, name, flags, Mode::empty())?;
-        let meta = meta_at(&handle, b"")?;
-        Ok((handle.into(), meta))
+        Ok(openat(parent, name, flags, Mode::empty())?)
     }
 
     /// Opens the directory of a path, if it is not the one that was used last.
@@ -186,19 +192,18 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
         Ok((&self.parent.insert(kept).1, name))
     }
 
-    /// Reads, cuts and hashes a part of a file; `false` if it ends too early.
-    fn extent(&mut self, file: &File, range: Range<u64>) -> Result<bool, Trouble> {
+    /// Reads, cuts and hashes a part of a file of this size; `false` if it ends too early.
+    fn extent(&mut self, file: &OwnedFd, range: Range<u64>, size: u64) -> Result<bool, Trouble> {
         let mut at = range.start;
         // Where the content begins that is read and not yet cut.
         let mut start = self.segment.content.len();
         while at < range.end {
             self.shared.deadline.check("save the cache").map_err(|error| Trouble::Stop(Stop::Deadline(error)))?;
             let wanted = usize::try_from((range.end - at).min(SEGMENT)).unwrap_or(0);
-            let end = self.segment.content.len();
-            self.segment.content.resize(end + wanted, 0);
-            if let Err(error) = file.read_exact_at(&mut self.segment.content[end..], at) {
+            let read = self.read(file, at, wanted, range.end == size);
+            if !matches!(read, Ok(true)) {
                 self.segment.content.truncate(start);
-                return if error.kind() == ErrorKind::UnexpectedEof { Ok(false) } else { Err(error.into()) };
+                return Ok(read?);
             }
             at += wanted as u64;
             self.shared.progress.add(wanted as u64);
@@ -207,6 +212,33 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
                 start = self.hand_over(start).map_err(Trouble::Stop)?;
             }
         }
+        Ok(true)
+    }
+
+    /// Reads behind what is there; `false` if the file ends too early. Memory need not be cleared for a part that ends
+    /// with the file: then hardly more can be read than is wanted.
+    fn read(&mut self, file: &OwnedFd, mut at: u64, wanted: usize, last: bool) -> io::Result<bool> {
+        let content = &mut self.segment.content;
+        if content.capacity() == 0 {
+            *content = self.shared.buffers.frame();
+        }
+        let end = content.len() + wanted;
+        while content.len() < end {
+            let start = content.len();
+            let read = if last {
+                retry_on_intr(|| pread(file, spare_capacity(content), at))
+            } else {
+                content.resize(end, 0);
+                let read = retry_on_intr(|| pread(file, &mut content[start..], at));
+                content.truncate(start + read.unwrap_or(0));
+                read
+            };
+            match read? {
+                0 => return Ok(false),
+                read => at += read as u64,
+            }
+        }
+        content.truncate(end);
         Ok(true)
     }
 
@@ -224,9 +256,11 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
 
     /// Hands over what is cut and keeps the rest, in front of the next segment.
     fn hand_over(&mut self, start: usize) -> Result<usize, Stop> {
-        let rest = self.segment.content.split_off(start);
+        let mut next = self.shared.buffers.frame();
+        next.extend_from_slice(&self.segment.content[start..]);
+        self.segment.content.truncate(start);
         self.flush()?;
-        self.segment.content = rest;
+        self.segment.content = next;
         Ok(0)
     }
 
@@ -240,7 +274,7 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
 }
 
 /// Finds the holes that are worth it: zeros without a place on the disk.
-fn holes(file: &File, size: u64) -> io::Result<Vec<Hole>> {
+fn holes(file: &OwnedFd, size: u64) -> io::Result<Vec<Hole>> {
     let (mut holes, mut at) = (Vec::new(), 0);
     while at < size && size >= MIN_HOLE {
         let start = match seek(file, SeekFrom::Hole(at)) {
