@@ -66,7 +66,11 @@ impl Drop for Staging {
 
 /// Makes and locks a directory; `None` if another process took it for a leftover in between.
 fn make(target: &Root, name: &[u8]) -> io::Result<Option<OwnedFd>> {
-    let top = make_in(target.handle(), name)?;
+    mkdirat(target.handle(), name, Mode::RWXU)?;
+    let top = match directory_at(target.handle(), name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
     flock(&top, FlockOperation::LockExclusive)?;
     let mine = meta_at(&top, b"")?.inode;
     Ok(meta_at(target.handle(), name).is_ok_and(|there| there.inode == mine).then_some(top))
@@ -119,13 +123,24 @@ fn empty(top: &OwnedFd, name: &[u8], number: &mut u64) -> io::Result<()> {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(Errno::ISDIR | Errno::PERM) => {
                 drop(open_writable(&directory, &child)?);
-                *number += 1;
-                renameat(&directory, &child[..], top, format!("up-{number}"))?;
+                move_up(&directory, &child, top, number)?;
             }
             Err(error) => return Err(error.into()),
         }
     }
     Ok(())
+}
+
+/// Moves a directory to `top` under a new name.
+fn move_up(directory: &OwnedFd, child: &[u8], top: &OwnedFd, number: &mut u64) -> io::Result<()> {
+    loop {
+        *number += 1;
+        match renameat(directory, child, top, format!("up-{number}")) {
+            // A removal that was killed has left something of this name.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+            moved => return Ok(moved?),
+        }
+    }
 }
 
 /// Opens a directory of which we may remove everything, if it is ours.
@@ -144,7 +159,10 @@ fn open_writable(parent: &OwnedFd, name: &[u8]) -> io::Result<OwnedFd> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::fs;
+    use std::{
+        fs,
+        sync::atomic::{AtomicBool, Ordering},
+    };
 
     use super::*;
 
@@ -165,6 +183,36 @@ mod tests {
         assert!(!leftover.exists());
         assert_eq!(entries(directory.path()), 1);
         drop(living);
+        assert_eq!(entries(directory.path()), 0);
+    }
+
+    #[test]
+    fn one_that_is_being_made_while_another_run_tidies_is_made_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = Arc::new(Root::open(directory.path()).unwrap());
+        let done = AtomicBool::new(false);
+        let tidy = || {
+            while !done.load(Ordering::Relaxed) {
+                remove_leftovers(&target);
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(tidy);
+            let all: Result<Vec<_>, _> = (0..1000).map(|_| Staging::new(target.clone()).map(drop)).collect();
+            done.store(true, Ordering::Relaxed);
+            all.unwrap();
+        });
+        assert_eq!(entries(directory.path()), 0);
+    }
+
+    #[test]
+    fn a_removal_that_was_killed_is_finished_by_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let leftover = directory.path().join(".warmstart-restore-0000000000000000");
+        fs::create_dir_all(leftover.join("up-1/a/b/c")).unwrap();
+        fs::create_dir_all(leftover.join("up-2")).unwrap();
+        fs::write(leftover.join("up-3"), "a file").unwrap();
+        remove_leftovers(&Root::open(directory.path()).unwrap());
         assert_eq!(entries(directory.path()), 0);
     }
 
