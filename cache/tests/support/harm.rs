@@ -97,7 +97,21 @@ pub fn each<T: Sync, B>(cases: &[T], bench: impl Fn() -> B + Sync, check: impl A
             }
         });
     };
+    on_all_cores(work);
+}
+
+/// Checks every case, on all cores.
+pub fn each_of<T: Sync>(cases: &[T], check: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    on_all_cores(|| {
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            check(case);
+        }
+    });
+}
+
+fn on_all_cores(work: impl Fn() + Sync) {
     thread::scope(|scope| {
-        (0..thread::available_parallelism().map_or(2, usize::from)).for_each(|_| drop(scope.spawn(work)));
+        (0..thread::available_parallelism().map_or(2, usize::from)).for_each(|_| drop(scope.spawn(&work)));
     });
 }

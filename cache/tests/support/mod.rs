@@ -8,6 +8,7 @@ pub mod cli;
 pub mod faulty;
 pub mod forge;
 pub mod harm;
+pub mod killed;
 pub mod moto;
 pub mod promises;
 pub mod recorder;
