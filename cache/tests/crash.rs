@@ -1,4 +1,4 @@
-//! kill -9, full disks, memory: with real processes.
+//! kill -9, renames that fail, memory: with real processes.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io::Read as _,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -118,40 +118,6 @@ fn a_restore_killed_at_any_point_leaves_every_path_old_or_new_and_the_next_one_s
     }
 }
 
-/// Runs a script with mounts of its own, which end with it.
-fn with_mounts(script: &str) -> support::cli::Said {
-    let root = rustix::process::geteuid().is_root();
-    let mut command = Command::new("unshare");
-    run(command.args(if root { &["-m"][..] } else { &["-Urm"] }).args(["sh", "-euc", script]))
-}
-
-#[test]
-fn a_full_disk_is_a_miss_and_the_target_as_it_was() {
-    let (store, from, mount) = (tempdir().unwrap(), tempdir().unwrap(), tempdir().unwrap());
-    for number in 0..500 {
-        write(from.path(), &format!("d/{number}"), format!("{number}"));
-    }
-    write(from.path(), "large/file", vec![7; 3_000_000]);
-    for (key, path) in [("small", "d"), ("large", "large")] {
-        run(command(&url(store.path()), &["save", "--key", key, path]).arg("-C").arg(from.path()));
-    }
-    let (program, url, mount) = (env!("CARGO_BIN_EXE_warmstart-cache"), url(store.path()), mount.path().display());
-    // Too large, too many blocks (a file of one byte takes one), too many inodes.
-    for (key, options, reason) in [
-        ("large", "size=2m", "free space"),
-        ("small", "size=1m", "No space left"),
-        ("small", "nr_inodes=200", "No space left"),
-    ] {
-        let said = with_mounts(&format!(
-            "mount -t tmpfs -o {options} none {mount}; mkdir {mount}/d; echo old > {mount}/d/1; cd {mount}
-             {program} --store {url} restore --key {key}; find . -type f; cat d/1"
-        ));
-        assert_eq!(said.code, Some(0), "{said:?}");
-        assert!(said.out.starts_with("Nothing restored") && said.out.contains(reason), "{said:?}");
-        assert!(said.out.ends_with(".\n./d/1\nold\n"), "{said:?}");
-    }
-}
-
 #[test]
 fn a_rename_that_fails_takes_back_those_before_it() {
     let (store, from, to) = (tempdir().unwrap(), tempdir().unwrap(), tempdir().unwrap());
@@ -165,7 +131,7 @@ fn a_rename_that_fails_takes_back_those_before_it() {
     }
     let before = tree::see(to.path());
     // Nothing can be renamed into another file system.
-    let said = with_mounts(&format!(
+    let said = support::cli::with_mounts(&format!(
         "mount -t tmpfs none {to}/d/mounted; {program} --store {url} restore --key k -C {to}",
         to = to.path().display(),
         program = env!("CARGO_BIN_EXE_warmstart-cache"),
@@ -177,23 +143,6 @@ fn a_rename_that_fails_takes_back_those_before_it() {
         assert_eq!((&seen[path].content, seen[path].mode), (&before.content, before.mode), "{}", path.display());
     }
     assert_eq!(seen.len(), before.len());
-}
-
-#[test]
-fn a_full_store_is_an_error_of_one_line_and_the_earlier_cache_stays() {
-    let (from, mount) = (tempdir().unwrap(), tempdir().unwrap());
-    write(from.path(), "d", "small");
-    write(from.path(), "e", noise(5_000_000, 1));
-    let (program, from, mount) = (env!("CARGO_BIN_EXE_warmstart-cache"), from.path().display(), mount.path().display());
-    let said = with_mounts(&format!(
-        "mount -t tmpfs -o size=2m none {mount}; mkdir {mount}/to; cd {from}
-         {program} --store file://{mount}/s save --key k d
-         {program} --store file://{mount}/s save --key k d e || echo exit $?
-         {program} --store file://{mount}/s restore --key k -C {mount}/to; cat {mount}/to/d"
-    ));
-    assert!(said.out.contains("exit 4\nRestored k: 1 file") && said.out.ends_with("small"), "{said:?}");
-    assert!(said.err.starts_with("error: write object") && said.err.contains("No space left"), "{said:?}");
-    assert_eq!(said.err.lines().count(), 1);
 }
 
 /// Runs to the end and gives the most memory that the process held, in MiB.

@@ -36,3 +36,11 @@ pub fn run(command: &mut Command) -> Said {
     let text = |bytes| String::from_utf8(bytes).expect("utf-8");
     Said { code: status.code(), out: text(stdout), err: text(stderr) }
 }
+
+/// Runs a script with mounts of its own, which end with it. Nothing is noted of what it restores and saves.
+pub fn with_mounts(script: &str) -> Said {
+    let root = rustix::process::geteuid().is_root();
+    let mut command = Command::new("unshare");
+    command.env("WARMSTART_CACHE_RECORDS", "");
+    run(command.args(if root { &["-m"][..] } else { &["-Urm"] }).args(["sh", "-euc", script]))
+}
