@@ -33,6 +33,9 @@ deny: ## Check licences, bans and sources of all dependencies (installs cargo-de
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	cargo deny --offline check licenses bans sources
 
+fuzz: ## Fuzz what the cache reads from a store or an archive (FUZZ_SECONDS=600 for each target; TARGETS="manifest frame")
+	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz cache/fuzz/run $(TARGETS)
+
 bench: bench-cache ## Run all benchmarks
 
 # One command each: built together the two would share features, and the cache would not be the one that ships. It
@@ -46,4 +49,4 @@ bench-cache: ## Measure the cache against its peers, write docs/benchmarks.md (Q
 	$(if $(PROFILE),$(BENCH)/warmstart-bench profile --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench)
 	$(if $(GROWTH),$(BENCH)/warmstart-bench growth --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench)
 
-.PHONY: help setup build test check demo release deny bench bench-cache
+.PHONY: help setup build test check demo release deny fuzz bench bench-cache
