@@ -18,11 +18,16 @@ use support::{
     faulty::{Fault, Faulty},
     forge,
     harm::{Harm, Objects, each, every_harm},
-    key, noise, restore_keys, save_paths, scope, tree, write,
+    key, noise, restore_keys, save_paths, scope,
+    sidecar::{Sidecar, TOKEN, client},
+    tree,
+    twice::answer_twice,
+    write,
 };
 use tempfile::{TempDir, tempdir};
 use warmstart_cache::{
-    Digest, RestoreOptions, Restored, restore,
+    Digest, RestoreOptions, Restored, Token, restore,
+    sidecar::Access,
     store::{Memory, Store as _},
 };
 
@@ -185,4 +190,21 @@ async fn an_answer_that_is_late_is_waited_for_until_the_deadline() {
         store.add(Fault::Delay(call.into(), Duration::from_millis(100)));
         assert!(restore(Duration::from_mins(1)).await.hit, "{call}");
     }
+}
+
+#[tokio::test]
+async fn answers_that_come_twice_are_a_miss_or_the_right_bytes() {
+    let store = with_a_range().await;
+    let sidecar = Sidecar::on_a_port(store.clone(), Access::Full).await;
+    for late in [false, true] {
+        let address = answer_twice(&sidecar.address, late).await;
+        for round in 0..20 {
+            let (client, to) = (client(&address, Some(Token::new(TOKEN).unwrap())), tempdir().unwrap());
+            let restored = restore_keys(&client, &["k"], to.path()).await;
+            let seen: Vec<_> = tree::see(to.path()).into_values().map(|seen| seen.content).collect();
+            let right = if restored.hit { vec![noise(50, 1)] } else { Vec::new() };
+            assert!(seen == right && (restored.hit || restored.reason.is_some()), "{round}, late {late}: {restored:?}");
+        }
+    }
+    assert!(store.count("get") >= 60, "nothing was asked for");
 }

@@ -14,6 +14,7 @@ pub mod promises;
 pub mod recorder;
 pub mod sidecar;
 pub mod tree;
+pub mod twice;
 
 use std::{
     fs,
