@@ -6,6 +6,7 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
+use zstd::stream::raw::CParameter;
 
 use crate::{
     digest::Digest,
@@ -30,7 +31,11 @@ pub(crate) struct Compressor(zstd::bulk::Compressor<'static>);
 
 impl Compressor {
     pub(crate) fn new() -> io::Result<Self> {
-        zstd::bulk::Compressor::new(LEVEL).map(Self)
+        let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+        for parameter in PARAMETERS {
+            compressor.set_parameter(parameter)?;
+        }
+        Ok(Self(compressor))
     }
 
     /// Compresses the content of a frame into a buffer with room for [`bound`] bytes.
@@ -43,6 +48,10 @@ impl Compressor {
 pub(crate) fn bound(length: usize) -> usize {
     zstd::compress_bound(length)
 }
+
+/// What differs from the level's own: a frame is one window, and tables of 256 KiB each fit a core's cache. A few
+/// percent faster, and as small.
+const PARAMETERS: [CParameter; 3] = [CParameter::WindowLog(22), CParameter::HashLog(16), CParameter::ChainLog(16)];
 
 /// A compressed frame.
 #[derive(Debug)]

@@ -7,12 +7,17 @@ use std::{
 
 use bytes::BytesMut;
 
+use super::plan::SEGMENT;
 use crate::pack::{self, Compressor, FULL_FRAME, FULL_PACK, MAX_FRAME};
+
+/// A segment is handed over once it has [`SEGMENT`] bytes, and gets as many at a time.
+const SEGMENT_ROOM: usize = 2 * SEGMENT;
 
 /// What the parts of a save hand to each other comes from here and goes back.
 #[derive(Default)]
 pub(super) struct Buffers {
     frames: Pool<Vec<u8>>,
+    segments: Pool<Vec<u8>>,
     packs: Pool<BytesMut>,
     compressors: Pool<Compressor>,
 }
@@ -23,11 +28,22 @@ impl Buffers {
         self.frames.take().unwrap_or_else(|| Vec::with_capacity(pack::bound(FULL_FRAME)))
     }
 
-    /// Takes a buffer that [`Self::frame`] gave, or an empty one.
+    /// Takes a buffer that [`Self::frame`] gave.
     pub(super) fn give_frame(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        self.frames.give(buffer);
+    }
+
+    /// Gives an empty buffer with room for a segment.
+    pub(super) fn segment(&self) -> Vec<u8> {
+        self.segments.take().unwrap_or_else(|| Vec::with_capacity(SEGMENT_ROOM))
+    }
+
+    /// Takes a buffer that [`Self::segment`] gave, or an empty one.
+    pub(super) fn give_segment(&self, mut buffer: Vec<u8>) {
         if buffer.capacity() > 0 {
             buffer.clear();
-            self.frames.give(buffer);
+            self.segments.give(buffer);
         }
     }
 

@@ -71,7 +71,7 @@ impl<'a> Framer<'a> {
                 Item::End { at, found } => self.end(at, found),
             }
         }
-        self.buffers.give_frame(segment.content);
+        self.buffers.give_segment(segment.content);
         full
     }
 

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use self::{
     assemble::{Tree, assemble},
     frame::Framer,
-    plan::{Base, Task, batches, tasks},
+    plan::{Base, Task, batches, is_same, tasks},
     read::Shared,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     deadline::{Deadline, blocking},
     digest::Digest,
     error::Error,
-    manifest::{self, Manifest},
+    manifest::{self, Manifest, Totals},
     options::{Limits, SaveOptions, Saved, Selection},
     reference::{self, Reference},
     restore::staging,
@@ -75,6 +75,9 @@ pub async fn save<S: Store>(
     Box::pin(job.save(Arc::new(selected.entries), base.map(Arc::new), saved, moment)).await
 }
 
+/// Why nothing is sent.
+const UNCHANGED: &str = "nothing changed since it was restored";
+
 /// One save.
 struct Job<'a, S> {
     store: &'a S,
@@ -108,6 +111,12 @@ impl<S: Store> Job<'_, S> {
         mut saved: Saved,
         moment: Option<Moment>,
     ) -> Result<Saved, Error> {
+        if let Some(base) = &base
+            && self.stands(&entries, base).await?
+        {
+            let Totals { files, bytes, .. } = base.manifest.totals();
+            return Ok(Saved { saved: true, files, bytes, reason: Some(UNCHANGED.to_owned()), ..saved });
+        }
         let mut tree = self.send(&entries, base.as_ref()).await?;
         saved.sent += tree.sent;
         if !self.renew(&tree).await? {
@@ -126,7 +135,7 @@ impl<S: Store> Job<'_, S> {
             && self.is_current(&base, &tree.manifest)
             && self.has_cache(&base).await
         {
-            saved.reason = Some("nothing changed since it was restored".into());
+            saved.reason = Some(UNCHANGED.to_owned());
             return Ok(saved);
         }
         let mut digest = self.commit(&tree.manifest, &mut saved).await?;
@@ -192,10 +201,26 @@ impl<S: Store> Job<'_, S> {
         Ok(digest)
     }
 
+    /// Whether the key stands for these entries already, as far as that can be told without reading any, and all of it
+    /// is there.
+    async fn stands(&self, entries: &[Entry], base: &Base) -> Result<bool, Error> {
+        let Manifest { packs, .. } = &base.manifest;
+        let tasks = tasks(entries, Some(base), &vec![true; packs.len()]);
+        if !self.is_young(base) || !is_same(entries, &tasks, &base.manifest) {
+            return Ok(false);
+        }
+        let there = reuse::renew(self.store, self.scope, packs, &self.deadline).await?;
+        Ok(there && self.has_cache(base).await)
+    }
+
     /// Whether the key stands for this manifest already, by a ref that is young.
     fn is_current(&self, base: &Base, manifest: &Manifest) -> bool {
-        let young = Timestamp::now().as_second() - base.record.created < REFRESH;
-        young && base.record.key == *self.key && base.manifest == *manifest
+        self.is_young(base) && base.manifest == *manifest
+    }
+
+    /// Whether the key stood for the base lately.
+    fn is_young(&self, base: &Base) -> bool {
+        base.record.key == *self.key && Timestamp::now().as_second() - base.record.created < REFRESH
     }
 
     /// Whether the key gives a manifest: the one this save leans on, or that of another save, which stays.

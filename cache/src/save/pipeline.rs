@@ -30,7 +30,8 @@ use crate::{
 
 /// Packs under way at a time; together with the one being filled they are most of a save's memory.
 pub(super) const CONNECTIONS: usize = 4;
-/// So many frames for each thread are compressed or wait to be packed: one that takes long holds up none but those.
+/// So many batches for each thread are read or wait to be taken, and so many frames are compressed or wait to be packed:
+/// one that takes long holds up none but those.
 const AHEAD: usize = 2;
 /// Threads that read, and threads that compress; beyond it memory grows and the store is the limit.
 const MAX_THREADS: usize = 8;
@@ -74,7 +75,7 @@ async fn read<'a>(
     mut framer: Framer<'a>,
     full: Sender<Vec<u8>>,
 ) -> Result<Framer<'a>, Error> {
-    let started = stream::iter(batches).map(|batch| ready(start(shared.clone(), batch))).buffered(threads());
+    let started = stream::iter(batches).map(|batch| ready(start(shared.clone(), batch))).buffered(AHEAD * threads());
     let mut segments = Box::pin(started.flat_map(receive));
     while let Some(segment) = segments.next().await {
         for frame in framer.take(segment?) {

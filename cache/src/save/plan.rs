@@ -4,13 +4,13 @@ use std::{collections::HashMap, ops::Range};
 
 use crate::{
     confined::{Kind, Meta},
-    manifest::{Chunk, Manifest},
+    manifest::{Chunk, Manifest, Node},
     select::Entry,
     stat_record::StatRecord,
 };
 
 /// About as much is read at a time.
-pub(super) const SEGMENT: u64 = 2 << 20;
+pub(super) const SEGMENT: usize = 1 << 20;
 /// So many paths at most are read at a time.
 const MAX_BATCH: usize = 1024;
 
@@ -72,6 +72,23 @@ impl Base {
     }
 }
 
+/// Whether a manifest says just this of the entries, which have these tasks. No, if anything is to be read.
+pub(super) fn is_same(entries: &[Entry], tasks: &[Task], manifest: &Manifest) -> bool {
+    let is_same = |(at, (entry, task)): (usize, (&Entry, &Task))| {
+        let record = manifest.record(at);
+        let Meta { mode, uid, gid, mtime, .. } = entry.meta;
+        let looks_same = (mode, uid, gid, mtime) == (record.mode, record.uid, record.gid, record.mtime);
+        let has_same = match task {
+            Task::Nothing => record.node == Node::Directory,
+            Task::Known(row) => *row == at,
+            Task::Link(first) => record.node == Node::Link { to: &entries[*first].path },
+            Task::Read => false,
+        };
+        looks_same && has_same && record.path == entry.path && record.attributes.is_empty()
+    };
+    entries.len() == manifest.len() && entries.iter().zip(tasks).enumerate().all(is_same)
+}
+
 /// Divides the entries into runs of about [`SEGMENT`] bytes to read; entries before, between and after them have
 /// nothing to be read.
 pub(super) fn batches(entries: &[Entry], tasks: &[Task]) -> Vec<Range<usize>> {
@@ -80,7 +97,7 @@ pub(super) fn batches(entries: &[Entry], tasks: &[Task]) -> Vec<Range<usize>> {
         let batch = current.get_or_insert(at..at);
         batch.end = at + 1;
         bytes += entries[at].meta.file_size();
-        if bytes >= SEGMENT || batch.len() >= MAX_BATCH {
+        if bytes >= SEGMENT as u64 || batch.len() >= MAX_BATCH {
             batches.extend(current.take());
             bytes = 0;
         }
@@ -117,7 +134,7 @@ mod tests {
 
     #[test]
     fn batches_cover_what_is_to_be_read_and_are_bounded() {
-        let entries: Vec<_> = [SEGMENT, 1, SEGMENT / 2, SEGMENT, 5].map(|size| file("x", 0, 1, size)).into();
+        let entries: Vec<_> = [SEGMENT, 1, SEGMENT / 2, SEGMENT, 5].map(|size| file("x", 0, 1, size as u64)).into();
         let tasks = [Task::Read, Task::Nothing, Task::Read, Task::Read, Task::Read];
         assert_eq!(batches(&entries, &tasks), [0..1, 2..4, 4..5]);
         let (many, tasks) = (vec![file("x", 0, 1, 1); 3000], vec![Task::Read; 3000]);

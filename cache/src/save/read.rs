@@ -132,7 +132,7 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
             Ok(found) => Ok(found),
         };
         self.segment.items.push(Item::End { at, found });
-        if self.segment.content.len() as u64 >= SEGMENT { self.flush() } else { Ok(()) }
+        if self.segment.content.len() >= SEGMENT { self.flush() } else { Ok(()) }
     }
 
     fn symlink(&mut self, entry: &'a Entry) -> Result<Found, Trouble> {
@@ -199,7 +199,7 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
         let mut start = self.segment.content.len();
         while at < range.end {
             self.shared.deadline.check("save the cache").map_err(|error| Trouble::Stop(Stop::Deadline(error)))?;
-            let wanted = usize::try_from((range.end - at).min(SEGMENT)).unwrap_or(0);
+            let wanted = usize::try_from((range.end - at).min(SEGMENT as u64)).unwrap_or(0);
             let read = self.read(file, at, wanted, range.end == size);
             if !matches!(read, Ok(true)) {
                 self.segment.content.truncate(start);
@@ -208,7 +208,7 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
             at += wanted as u64;
             self.shared.progress.add(wanted as u64);
             start = self.cut(start, at == range.end);
-            if self.segment.content.len() as u64 >= SEGMENT {
+            if self.segment.content.len() >= SEGMENT {
                 start = self.hand_over(start).map_err(Trouble::Stop)?;
             }
         }
@@ -220,7 +220,7 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
     fn read(&mut self, file: &OwnedFd, mut at: u64, wanted: usize, last: bool) -> io::Result<bool> {
         let content = &mut self.segment.content;
         if content.capacity() == 0 {
-            *content = self.shared.buffers.frame();
+            *content = self.shared.buffers.segment();
         }
         let end = content.len() + wanted;
         while content.len() < end {
@@ -256,7 +256,7 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
 
     /// Hands over what is cut and keeps the rest, in front of the next segment.
     fn hand_over(&mut self, start: usize) -> Result<usize, Stop> {
-        let mut next = self.shared.buffers.frame();
+        let mut next = self.shared.buffers.segment();
         next.extend_from_slice(&self.segment.content[start..]);
         self.segment.content.truncate(start);
         self.flush()?;
