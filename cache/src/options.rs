@@ -134,6 +134,9 @@ pub struct SaveOptions {
     pub deadline: Duration,
     /// More than this is not saved.
     pub limits: Limits,
+    /// Save extended attributes, capabilities and the 0:0 devices of overlay file systems: for trees of the agent's own
+    /// choosing. Without it devices are left out with a warning, and attributes silently.
+    pub special: bool,
     /// Where to find what a restore or save noted of these files: what did not change is neither read nor sent.
     pub records: Option<Records>,
     /// Counts the bytes read.
@@ -141,11 +144,12 @@ pub struct SaveOptions {
 }
 
 impl Default for SaveOptions {
-    /// Ten minutes, the usual limits, everything is sent.
+    /// Ten minutes, the usual limits, nothing special, everything is sent.
     fn default() -> Self {
         Self {
             deadline: Duration::from_mins(10),
             limits: Limits::default(),
+            special: false,
             records: None,
             progress: Progress::default(),
         }

@@ -12,7 +12,7 @@ mod record;
 pub(crate) use self::{
     check::show,
     codec::MAX_STORED,
-    record::{Chunk, Frame, Hole, Node, Pack, Record},
+    record::{Chunk, Frame, Hole, MAX_ATTRIBUTES, Node, Pack, Record},
 };
 
 use std::{borrow::Cow, ops::Range};

@@ -47,7 +47,7 @@ pub(crate) struct Record<'m> {
 pub(crate) type Attribute<'m> = (&'m [u8], &'m [u8]);
 
 /// The most attributes of one path.
-pub(super) const MAX_ATTRIBUTES: usize = 256;
+pub(crate) const MAX_ATTRIBUTES: usize = 256;
 
 /// Takes no more attributes than a path may have: in memory each is many times what it may be in the stream.
 fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Attribute<'de>>, D::Error> {

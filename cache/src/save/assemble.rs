@@ -2,7 +2,13 @@
 
 use std::borrow::Cow;
 
-use super::{frame::Read, pipeline::Sent, plan::Task, read::Found};
+use super::{
+    attributes::{Attribute, Attributes},
+    frame::Read,
+    pipeline::Sent,
+    plan::{Task, empty},
+    read::Found,
+};
 use crate::{
     confined::Meta,
     manifest::{Manifest, Node, Pack, Record, show},
@@ -25,14 +31,21 @@ pub(super) struct Tree {
     pub(super) sent: u64,
 }
 
-/// Gives the manifest of the entries. `base` has the content of those that were known.
-pub(super) fn assemble(entries: &[Entry], tasks: &[Task], sent: &Sent<'_>, base: &Manifest) -> Tree {
+/// Gives the manifest of the entries. `base` has the content of those that were known; `attributes` are those of each
+/// entry, or none at all.
+pub(super) fn assemble(
+    entries: &[Entry],
+    tasks: &[Task],
+    sent: &Sent<'_>,
+    base: &Manifest,
+    attributes: &[Attributes],
+) -> Tree {
     let mut tree = Tree { sent: sent.bytes, ..Tree::default() };
     let mut read = sent.framer.read.iter();
     let mut taken = vec![false; entries.len()];
     for (at, (entry, task)) in entries.iter().zip(tasks).enumerate() {
         let node = match task {
-            Task::Nothing => Ok((entry.meta, Node::Directory)),
+            Task::Nothing => Ok((entry.meta, empty(entry.meta.kind))),
             Task::Known(row) => Ok((entry.meta, base.record(*row).node)),
             Task::Link(first) if taken[*first] => Ok((entry.meta, Node::Link { to: &entries[*first].path })),
             Task::Link(_) => Err("is another name of a file that is left out"),
@@ -42,8 +55,10 @@ pub(super) fn assemble(entries: &[Entry], tasks: &[Task], sent: &Sent<'_>, base:
                 node(read, sent)
             }),
         };
-        taken[at] = node.is_ok();
-        tree.push(entry, node);
+        let attributes = attributes.get(at).map_or(Ok(&[][..]), |read| read.as_deref().map_err(String::as_str));
+        let found = node.and_then(|(meta, node)| attributes.map(|attributes| (meta, node, attributes)));
+        taken[at] = found.is_ok();
+        tree.push(entry, found);
     }
     let known = base.packs.len();
     tree.manifest.packs = [base.packs.as_slice(), &sent.packs].concat();
@@ -64,13 +79,14 @@ fn node<'a>(read: &'a Read, sent: &'a Sent<'_>) -> Result<(Meta, Node<'a>), &'a 
 }
 
 impl Tree {
-    fn push(&mut self, entry: &Entry, node: Result<(Meta, Node<'_>), &str>) {
-        match node {
+    fn push(&mut self, entry: &Entry, found: Result<(Meta, Node<'_>, &[Attribute]), &str>) {
+        match found {
             Err(reason) => self.warnings.push(format!("{}: {reason}", show(&entry.path))),
-            Ok((meta, node)) => {
+            Ok((meta, node, attributes)) => {
                 self.stats.push(matches!(node, Node::File { .. }).then(|| Stat::of(&meta)).flatten());
                 let Meta { mode, uid, gid, mtime, .. } = meta;
-                let (path, attributes) = (entry.path.as_slice(), Vec::new());
+                let attributes = attributes.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
+                let path = entry.path.as_slice();
                 self.manifest.push(&Record { path, mode, uid, gid, mtime, attributes, node });
             }
         }

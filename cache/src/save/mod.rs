@@ -1,6 +1,7 @@
 //! From a directory into the store.
 
 mod assemble;
+mod attributes;
 mod buffers;
 mod frame;
 mod pipeline;
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 
 use self::{
     assemble::{Tree, assemble},
+    attributes::Attributes,
     frame::Framer,
     plan::{Base, Task, batches, is_same, tasks},
     read::Shared,
@@ -92,9 +94,10 @@ impl<S: Store> Job<'_, S> {
     async fn select(&self, directory: &Path, selection: &Selection) -> Result<Selected, Error> {
         let (root, directory, selection) = (self.root.clone(), directory.to_owned(), selection.clone());
         let Limits { entries, bytes } = self.options.limits;
+        let special = self.options.special;
         blocking(move || {
             staging::remove_leftovers(&root);
-            let selected = select(&root, &directory, &selection, entries)?;
+            let selected = select(&root, &directory, &selection, entries, special)?;
             let total = selected.entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.meta.file_size()));
             if total > bytes {
                 return Err(Error::Limit { what: format!("cache of {total} bytes"), limit: bytes });
@@ -183,7 +186,14 @@ impl<S: Store> Job<'_, S> {
         let batches = batches(entries, &shared.tasks);
         let (framer, packs) = (Framer::new(manifest, &usable, shared.buffers.clone()), manifest.packs.len());
         let sent = pipeline::send(self.store, self.scope, &shared, batches, framer, packs).await?;
-        Ok(assemble(entries, &shared.tasks, &sent, manifest))
+        let attributes = self.attributes(entries).await?;
+        Ok(assemble(entries, &shared.tasks, &sent, manifest, &attributes))
+    }
+
+    /// Gives the extended attributes of the entries; none at all where nobody asked for them.
+    async fn attributes(&self, entries: &Arc<Vec<Entry>>) -> Result<Vec<Attributes>, Error> {
+        let (root, entries, special) = (self.root.clone(), entries.clone(), self.options.special);
+        if special { blocking(move || Ok(attributes::read(&root, &entries))).await } else { Ok(Vec::new()) }
     }
 
     /// Whether the packs of the base that the tree leans on are there, and stay.
@@ -206,7 +216,7 @@ impl<S: Store> Job<'_, S> {
     async fn stands(&self, entries: &[Entry], base: &Base) -> Result<bool, Error> {
         let Manifest { packs, .. } = &base.manifest;
         let tasks = tasks(entries, Some(base), &vec![true; packs.len()]);
-        if !self.is_young(base) || !is_same(entries, &tasks, &base.manifest) {
+        if self.options.special || !self.is_young(base) || !is_same(entries, &tasks, &base.manifest) {
             return Ok(false);
         }
         let there = reuse::renew(self.store, self.scope, packs, &self.deadline).await?;

@@ -24,7 +24,7 @@ pub(super) struct Base {
 /// What to do with a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// A directory: there is nothing in it to read.
+    /// A directory or a device: there is nothing in it to read.
     Nothing,
     Read,
     /// The file has the content that the base has at this place.
@@ -37,13 +37,13 @@ pub(super) enum Task {
 pub(super) fn tasks(entries: &[Entry], base: Option<&Base>, usable: &[bool]) -> Vec<Task> {
     let (mut names, mut row) = (HashMap::new(), 0);
     let task = |(at, entry): (usize, &Entry)| match entry.meta.kind {
-        Kind::Directory => Task::Nothing,
+        Kind::Directory | Kind::Special => Task::Nothing,
         Kind::File => match (first_name(&mut names, at, &entry.meta), base) {
             (Some(first), _) => Task::Link(first),
             (None, Some(base)) if base.has_unchanged(entry, &mut row, usable) => Task::Known(row),
             (None, _) => Task::Read,
         },
-        _ => Task::Read,
+        Kind::Symlink => Task::Read,
     };
     entries.iter().enumerate().map(task).collect()
 }
@@ -72,6 +72,11 @@ impl Base {
     }
 }
 
+/// Gives what is at a path that has nothing to read.
+pub(super) fn empty(kind: Kind) -> Node<'static> {
+    if kind == Kind::Special { Node::Device { major: 0, minor: 0 } } else { Node::Directory }
+}
+
 /// Whether a manifest says just this of the entries, which have these tasks. No, if anything is to be read.
 pub(super) fn is_same(entries: &[Entry], tasks: &[Task], manifest: &Manifest) -> bool {
     let is_same = |(at, (entry, task)): (usize, (&Entry, &Task))| {
@@ -79,7 +84,7 @@ pub(super) fn is_same(entries: &[Entry], tasks: &[Task], manifest: &Manifest) ->
         let Meta { mode, uid, gid, mtime, .. } = entry.meta;
         let looks_same = (mode, uid, gid, mtime) == (record.mode, record.uid, record.gid, record.mtime);
         let has_same = match task {
-            Task::Nothing => record.node == Node::Directory,
+            Task::Nothing => record.node == empty(entry.meta.kind),
             Task::Known(row) => *row == at,
             Task::Link(first) => record.node == Node::Link { to: &entries[*first].path },
             Task::Read => false,

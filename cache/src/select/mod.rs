@@ -6,7 +6,10 @@ mod walk;
 
 use std::{collections::BTreeSet, io::ErrorKind, os::unix::ffi::OsStrExt as _, path::Path};
 
-use rustix::io::Errno;
+use rustix::{
+    fs::{AtFlags, FileType, statat},
+    io::Errno,
+};
 
 pub(crate) use self::names::Names;
 use self::{
@@ -43,11 +46,18 @@ pub(crate) struct Selected {
 /// 3. What an exclusion matches, and everything below it, is left out of both.
 ///
 /// No directory is entered through a link: a link is saved as one. Fails only when there is too much.
-pub(crate) fn select(root: &Root, directory: &Path, selection: &Selection, limit: u64) -> Result<Selected, Error> {
+/// Of sockets, devices and pipes none is taken, or with `special` the devices that mark what an overlay file system hides.
+pub(crate) fn select(
+    root: &Root,
+    directory: &Path,
+    selection: &Selection,
+    limit: u64,
+    special: bool,
+) -> Result<Selected, Error> {
     let mut warnings = Vec::new();
     let patterns = Patterns::new(directory, &selection.paths, &mut warnings);
     let found = Selected { warnings, ..Selected::default() };
-    let mut selecting = Selecting { root, patterns: &patterns, limit, found, unreadable: BTreeSet::new() };
+    let mut selecting = Selecting { root, patterns: &patterns, limit, special, found, unreadable: BTreeSet::new() };
     for path in &patterns.includes {
         selecting.include(path)?;
     }
@@ -64,6 +74,7 @@ struct Selecting<'a> {
     root: &'a Root,
     patterns: &'a Patterns,
     limit: u64,
+    special: bool,
     found: Selected,
     /// Named already: several patterns may come across the same directory.
     unreadable: BTreeSet<Vec<u8>>,
@@ -127,20 +138,18 @@ impl Selecting<'_> {
                 self.warn(&show(&path), &format!("cannot be listed and is left out: {error}"));
             }
         }
-        found.entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-        found.entries.into_iter().try_for_each(|entry| self.add(entry))
+        self.found.entries.append(&mut found.entries);
+        found.special.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        found.special.into_iter().try_for_each(|entry| self.add(entry))
     }
 
     fn add(&mut self, entry: Entry) -> Result<(), Error> {
-        if entry.meta.kind == Kind::Special {
+        if entry.meta.kind == Kind::Special && !(self.special && is_whiteout(self.root, &entry.path)) {
             self.warn(&show(&entry.path), "is a socket, a device or a pipe and is left out");
             return Ok(());
         }
         self.found.entries.push(entry);
-        if self.found.entries.len() as u64 > self.limit {
-            return Err(self.too_many());
-        }
-        Ok(())
+        if self.found.entries.len() as u64 > self.limit { Err(self.too_many()) } else { Ok(()) }
     }
 
     fn too_many(&self) -> Error {
@@ -150,6 +159,12 @@ impl Selecting<'_> {
     fn warn(&mut self, path: &str, reason: &str) {
         self.found.warnings.push(format!("{path}: {reason}"));
     }
+}
+
+/// Whether a path is the character device 0:0.
+fn is_whiteout(root: &Root, path: &[u8]) -> bool {
+    let stat = root.parent(path).and_then(|(parent, name)| Ok(statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?));
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0)
 }
 
 fn is_link(error: &std::io::Error) -> bool {

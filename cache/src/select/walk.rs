@@ -35,6 +35,8 @@ pub(super) struct Walk<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) entries: Vec<Entry>,
+    /// Sockets, devices and pipes that were wanted.
+    pub(super) special: Vec<Entry>,
     /// Directories that cannot be listed, and why.
     pub(super) unreadable: Vec<(Vec<u8>, io::Error)>,
     /// Directories to walk next.
@@ -56,6 +58,7 @@ impl Walk<'_> {
         while !level.is_empty() && all.entries.len() <= self.limit {
             for found in self.level(&level) {
                 all.entries.extend(found.entries);
+                all.special.extend(found.special);
                 all.unreadable.extend(found.unreadable);
                 all.below.extend(found.below);
             }
@@ -87,10 +90,11 @@ impl Walk<'_> {
 
     /// Takes what is in a directory: all of it or, if it cannot be listed to its end, nothing.
     fn directory(&self, directory: &Directory, buffer: &mut [MaybeUninit<u8>], found: &mut Found) {
-        let before = (found.entries.len(), found.below.len());
+        let before = (found.entries.len(), found.special.len(), found.below.len());
         let Err(error) = self.list(directory, buffer, found) else { return };
         found.entries.truncate(before.0);
-        found.below.truncate(before.1);
+        found.special.truncate(before.1);
+        found.below.truncate(before.2);
         if error.kind() != ErrorKind::NotFound {
             found.unreadable.push((directory.path.clone(), error));
         }
@@ -121,8 +125,10 @@ impl Walk<'_> {
         if meta.kind == Kind::Directory {
             found.below.push(Directory { path: path.clone(), taken });
         }
-        if taken {
-            found.entries.push(Entry { path, meta });
+        match meta.kind {
+            _ if !taken => {}
+            Kind::Special => found.special.push(Entry { path, meta }),
+            _ => found.entries.push(Entry { path, meta }),
         }
     }
 }
