@@ -19,8 +19,8 @@ use crate::{
     say,
 };
 
-/// Files of the series of small files.
-const FILES: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
+/// Files of the series of small files: in the end, with their directories, about as many paths as a cache may have.
+const FILES: [u64; 4] = [1_000, 10_000, 100_000, 980_000];
 /// Bytes of the series of large files.
 const BYTES: [u64; 5] = [10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000, 20_000_000_000];
 /// Bytes of a small file on average, and of a large one.
