@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lgetxattr, lsetxattr, makedev, mknodat};
-use support::{key, paths, scope, tree, write};
+use support::{key, paths, scope, settle, tree, write};
 use tempfile::tempdir;
 use warmstart_cache::{Records, RestoreOptions, SaveOptions, Saved, restore, save, store::Memory};
 
@@ -108,4 +108,19 @@ async fn an_attribute_that_is_new_on_an_otherwise_unchanged_tree_is_saved() {
     let (to, options) = (tempdir().unwrap(), RestoreOptions { special: true, ..RestoreOptions::default() });
     assert!(restore(&store, &scope(), &[key("k")], to.path(), &options).await.unwrap().hit);
     assert_eq!(attribute(&to.path().join("d"), "trusted.new").unwrap(), b"1");
+}
+
+#[tokio::test]
+async fn the_first_attribute_of_a_directory_whose_files_need_not_be_read_is_saved() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (store, from, notes) = (Memory::new(), tempdir().unwrap(), tempdir().unwrap());
+    write(from.path(), "d/file", "content");
+    settle(&from.path().join("d/file"));
+    let records = Some(Records::new(notes.path(), "test:"));
+    let special = SaveOptions { records, special: true, ..SaveOptions::default() };
+    save_with(&store, from.path(), &special).await;
+    lsetxattr(from.path().join("d"), "trusted.new", b"1", XattrFlags::empty()).unwrap();
+    assert!(save_with(&store, from.path(), &special).await.sent > 0);
 }
