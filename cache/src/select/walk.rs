@@ -5,9 +5,9 @@ use std::{
     mem::MaybeUninit,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
-    thread,
 };
 
+use rayon::prelude::*;
 use rustix::fs::RawDir;
 
 use super::{Entry, as_path, pattern::Patterns};
@@ -16,8 +16,6 @@ use crate::{
     manifest::RESERVED,
 };
 
-/// Beyond so many threads the kernel's locks are the limit.
-const MAX_THREADS: usize = 8;
 /// Room for some hundred names at a time.
 const NAMES: usize = 32 << 10;
 
@@ -68,24 +66,17 @@ impl Walk<'_> {
     }
 
     fn level(&self, level: &[Directory]) -> Vec<Found> {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let (mut found, mut buffer) = (Found::default(), Vec::with_capacity(NAMES));
-            while found.entries.len() <= self.limit
-                && let Some(directory) = level.get(next.fetch_add(1, Ordering::Relaxed))
-            {
+        let walked = AtomicUsize::new(0);
+        let start = || (Found::default(), Vec::with_capacity(NAMES));
+        let walk = |(mut found, mut buffer): (Found, Vec<u8>), directory: &Directory| {
+            if walked.load(Ordering::Relaxed) <= self.limit {
+                let before = found.entries.len();
                 self.directory(directory, buffer.spare_capacity_mut(), &mut found);
+                walked.fetch_add(found.entries.len() - before, Ordering::Relaxed);
             }
-            found
+            (found, buffer)
         };
-        let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS).min(level.len());
-        thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let own = work();
-            let others =
-                others.into_iter().map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            others.chain([own]).collect()
-        })
+        level.par_iter().fold(start, walk).map(|(found, _)| found).collect()
     }
 
     /// Takes what is in a directory: all of it or, if it cannot be listed to its end, nothing.
