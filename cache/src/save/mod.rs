@@ -74,7 +74,7 @@ pub async fn save<S: Store>(
         saved.warnings.push(format!("everything is sent again: {error}"));
         None
     });
-    Box::pin(job.save(Arc::new(selected.entries), base.map(Arc::new), saved, moment)).await
+    Box::pin(job.save(Arc::new(selected.entries), base, saved, moment)).await
 }
 
 /// Why nothing is sent.
@@ -110,20 +110,21 @@ impl<S: Store> Job<'_, S> {
     async fn save(
         &self,
         entries: Arc<Vec<Entry>>,
-        base: Option<Arc<Base>>,
+        base: Option<Base>,
         mut saved: Saved,
         moment: Option<Moment>,
     ) -> Result<Saved, Error> {
+        let planned = plan(&entries, base.as_ref());
         if let Some(base) = &base
-            && self.stands(&entries, base).await?
+            && self.stands(&entries, &planned, base).await?
         {
             let Totals { files, bytes, .. } = base.manifest.totals();
             return Ok(Saved { saved: true, files, bytes, reason: Some(UNCHANGED.to_owned()), ..saved });
         }
-        let mut tree = self.send(&entries, base.as_ref()).await?;
+        let mut tree = self.send(&entries, planned, base.as_ref()).await?;
         saved.sent += tree.sent;
         if !self.renew(&tree).await? {
-            tree = self.send(&entries, None).await?;
+            tree = self.send(&entries, plan(&entries, None), None).await?;
             saved.sent += tree.sent;
         }
         let totals = tree.manifest.totals();
@@ -143,7 +144,7 @@ impl<S: Store> Job<'_, S> {
         }
         let mut digest = self.commit(&tree.manifest, &mut saved).await?;
         if !self.renew(&tree).await? {
-            tree = self.send(&entries, None).await?;
+            tree = self.send(&entries, plan(&entries, None), None).await?;
             saved.sent += tree.sent;
             digest = self.commit(&tree.manifest, &mut saved).await?;
         }
@@ -162,12 +163,16 @@ impl<S: Store> Job<'_, S> {
         Ok(Some(Base { record, manifest }))
     }
 
-    /// Sends what the base does not have, and gives the manifest of all entries.
-    async fn send(&self, entries: &Arc<Vec<Entry>>, base: Option<&Arc<Base>>) -> Result<Tree, Error> {
-        let (base, empty) = (base.map(Arc::as_ref), Manifest::default());
+    /// Sends what the base does not have, as it was planned, and gives the manifest of all entries.
+    async fn send(
+        &self,
+        entries: &Arc<Vec<Entry>>,
+        mut planned: Vec<Task>,
+        base: Option<&Base>,
+    ) -> Result<Tree, Error> {
+        let empty = Manifest::default();
         let manifest = base.map_or(&empty, |base| &base.manifest);
         let mut usable = vec![true; manifest.packs.len()];
-        let mut planned = tasks(entries, base, &usable);
         // What did not change stays as it is, however it is packed.
         if base.is_some() && planned.contains(&Task::Read) {
             usable = reuse::worth_keeping(manifest);
@@ -213,13 +218,11 @@ impl<S: Store> Job<'_, S> {
 
     /// Whether the key stands for these entries already, as far as that can be told without reading any, and all of it
     /// is there.
-    async fn stands(&self, entries: &[Entry], base: &Base) -> Result<bool, Error> {
-        let Manifest { packs, .. } = &base.manifest;
-        let tasks = tasks(entries, Some(base), &vec![true; packs.len()]);
-        if self.options.special || !self.is_young(base) || !is_same(entries, &tasks, &base.manifest) {
+    async fn stands(&self, entries: &[Entry], planned: &[Task], base: &Base) -> Result<bool, Error> {
+        if self.options.special || !self.is_young(base) || !is_same(entries, planned, &base.manifest) {
             return Ok(false);
         }
-        let there = reuse::renew(self.store, self.scope, packs, &self.deadline).await?;
+        let there = reuse::renew(self.store, self.scope, &base.manifest.packs, &self.deadline).await?;
         Ok(there && self.has_cache(base).await)
     }
 
@@ -252,6 +255,11 @@ impl<S: Store> Job<'_, S> {
             tracing::warn!("what was saved is not noted, the next save reads everything: {error}");
         }
     }
+}
+
+/// Gives a task for each entry where every pack of the base may be leaned on.
+fn plan(entries: &[Entry], base: Option<&Base>) -> Vec<Task> {
+    tasks(entries, base, &vec![true; base.map_or(0, |base| base.manifest.packs.len())])
 }
 
 fn encode(manifest: &Manifest) -> Result<Bytes, Error> {
