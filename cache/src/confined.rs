@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
     path::Path,
 };
 
@@ -179,6 +179,12 @@ pub(crate) fn meta_at(parent: impl AsFd, name: &[u8]) -> io::Result<Meta> {
         inode: stat.stx_ino,
         links: stat.stx_nlink,
     })
+}
+
+/// Gives a path to a name in a directory, for calls that take no handle: through the handle's own link, only the name
+/// is looked up.
+pub(crate) fn path_at(parent: &OwnedFd, name: &[u8]) -> Vec<u8> {
+    [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), name].concat()
 }
 
 /// Lists the names in a directory, sorted.

@@ -122,6 +122,6 @@ impl Error {
 }
 
 /// Whoever wrote the object chose the words: it must not write on people's terminals, nor further lines into a log.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

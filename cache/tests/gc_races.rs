@@ -5,12 +5,12 @@
 mod support;
 
 use std::{
-    fs::{self, File},
+    fs,
     ops::Range,
     path::Path,
     process::{Child, Stdio},
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use futures_util::future::join_all;
 use support::{
     aged::Aged,
     cli::{command, run, url},
-    key, noise, paths, save_paths, scope, write,
+    grow_old, key, noise, paths, save_paths, scope, write,
 };
 use tempfile::{TempDir, tempdir};
 use warmstart_cache::{
@@ -305,17 +305,6 @@ async fn a_save_that_leans_on_packs_a_collection_is_about_to_remove_keeps_them_o
         }
         assert_restores(&store, "a", 8).await;
         assert_sound(&store).await;
-    }
-}
-
-/// Makes all objects of a store in a directory older.
-fn grow_old(store: &Path) {
-    for file in walkdir::WalkDir::new(store.join("v1")) {
-        let file = file.unwrap();
-        if file.file_type().is_file() {
-            let time = SystemTime::now() - Duration::from_hours(60);
-            File::options().write(true).open(file.path()).unwrap().set_modified(time).unwrap();
-        }
     }
 }
 

@@ -12,11 +12,11 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, SystemTime},
 };
 
 use support::{
     cli::{Said, command, run, url},
+    grow_old,
     harm::each_of,
     killed::{CALLS, at_each, start, was_killed},
     tree, write,
@@ -201,17 +201,6 @@ fn a_save_killed_before_any_of_its_calls_leaves_the_old_or_the_new_cache() {
         }
     });
     assert!(kills.load(Ordering::Relaxed) > 50, "{kills:?}");
-}
-
-/// Makes all objects of a store older than a collection spares.
-fn grow_old(store: &Path) {
-    for entry in walkdir::WalkDir::new(store.join("v1")) {
-        let entry = entry.unwrap();
-        if entry.file_type().is_file() {
-            let time = SystemTime::now() - Duration::from_hours(60);
-            File::options().write(true).open(entry.path()).unwrap().set_modified(time).unwrap();
-        }
-    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Whether a manifest makes sense. An enemy may have written it: nothing here trusts anything.
 
 use super::{Chunk, Content, Frame, Hole, Manifest, Node, Pack, RESERVED, Record};
-use crate::{chunk, confined::split, pack};
+use crate::{chunk, confined::split, error::printable, pack};
 
 /// The longest path, as the kernel has it.
 const MAX_PATH: usize = 4095;
@@ -22,8 +22,7 @@ pub(super) fn check(manifest: &Manifest) -> Result<(), String> {
 
 /// Gives a path in a form that is safe to print.
 pub(crate) fn show(path: &[u8]) -> String {
-    let shown = String::from_utf8_lossy(&path[..path.len().min(200)]);
-    shown.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+    printable(&String::from_utf8_lossy(&path[..path.len().min(200)]))
 }
 
 fn check_pack(pack: &Pack) -> Result<(), String> {

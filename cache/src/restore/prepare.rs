@@ -1,12 +1,6 @@
 //! Everything of a tree that needs no content: directories, links, empty files, devices.
 
-use std::{
-    io,
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::ffi::OsStrExt as _,
-    },
-};
+use std::{io, os::fd::OwnedFd};
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, XattrFlags, chmodat, chownat, ftruncate, lsetxattr, mkdirat, mknodat, openat,
@@ -19,7 +13,7 @@ use super::{
     write::{Writer, failed},
 };
 use crate::{
-    confined::Handles,
+    confined::{Handles, path_at},
     error::Error,
     manifest::{Node, Record, show},
 };
@@ -79,10 +73,8 @@ impl Writer {
         let (uid, gid) = owner(record);
         self.own(record, || chownat(parent, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW));
         for (attribute, value) in record.attributes.iter().filter(|_| self.options.special) {
-            // No call takes a handle and a name; through the handle's own link, only the name is looked up.
-            let path = [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), name].concat();
-            let path = std::ffi::OsStr::from_bytes(&path);
-            lsetxattr(path, *attribute, value, XattrFlags::empty()).map_err(|error| about(attribute, error))?;
+            lsetxattr(path_at(parent, name), *attribute, value, XattrFlags::empty())
+                .map_err(|error| about(attribute, error))?;
         }
         Ok(utimensat(parent, name, &times(record), AtFlags::SYMLINK_NOFOLLOW)?)
     }

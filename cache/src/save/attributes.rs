@@ -1,9 +1,6 @@
 //! Extended attributes, for callers that ask for them.
 
-use std::{
-    fmt::Display,
-    os::fd::{AsRawFd as _, OwnedFd},
-};
+use std::{fmt::Display, os::fd::OwnedFd};
 
 use rustix::{
     buffer::spare_capacity,
@@ -12,7 +9,7 @@ use rustix::{
 };
 
 use crate::{
-    confined::{Handles, Root},
+    confined::{Handles, Root, path_at},
     manifest::MAX_ATTRIBUTES,
     select::Entry,
 };
@@ -38,7 +35,7 @@ pub(super) fn read(root: &Root, entries: &[Entry]) -> Vec<Attributes> {
 
 /// Reads the attributes of a name in a directory, also of a link or a device: those cannot be opened for it.
 fn of_name(parent: &OwnedFd, name: &[u8], buffer: &mut Vec<u8>) -> Attributes {
-    let path = [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), name].concat();
+    let path = path_at(parent, name);
     buffer.clear();
     match llistxattr(&*path, spare_capacity(buffer)) {
         Err(Errno::NOTSUP) => return Ok(Vec::new()),

@@ -72,6 +72,18 @@ pub fn settle(path: &Path) {
     }
 }
 
+/// Makes all objects of a store in a directory older than a collection spares.
+pub fn grow_old(store: &Path) {
+    for entry in walkdir::WalkDir::new(store.join("v1")) {
+        let entry = entry.expect("walk");
+        if entry.file_type().is_file() {
+            let time = SystemTime::now() - Duration::from_hours(60);
+            let file = fs::File::options().write(true).open(entry.path()).expect("open");
+            file.set_modified(time).expect("set the time");
+        }
+    }
+}
+
 /// Bytes that look random and are the same in every run.
 pub fn noise(length: usize, mut state: u64) -> Vec<u8> {
     let mut next = || {

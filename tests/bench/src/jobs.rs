@@ -132,7 +132,7 @@ impl Stage {
     }
 
     fn sequence(&self, corpus: &Corpus, peer: &str, costs: &mut Costs) -> Result<()> {
-        let meter = Meter { server: &self.server, directory: self.memory.path() };
+        let meter = self.meter();
         self.jobs(corpus, peer, &mut |step, command| {
             costs.entry(step).or_default().push(meter.measure(command)?);
             Ok(())
@@ -180,8 +180,11 @@ impl Stage {
     }
 
     pub(crate) fn measure(&self, peer: &str, verb: &str, work: &Path) -> Result<Cost> {
-        let meter = Meter { server: &self.server, directory: self.memory.path() };
-        meter.measure(&self.scene.command(peer, verb, work))
+        self.meter().measure(&self.scene.command(peer, verb, work))
+    }
+
+    fn meter(&self) -> Meter<'_> {
+        Meter { server: &self.server, directory: self.memory.path() }
     }
 }
 

@@ -93,14 +93,20 @@ impl Meter<'_> {
 /// The same command, its CPU and memory written to `figures`.
 fn under_time(command: &Command, figures: &PathBuf) -> Command {
     let mut time = Command::new("/usr/bin/time");
-    time.args(["-f", "%U %S %M", "-o"]).arg(figures).arg(command.get_program()).args(command.get_args());
+    time.args(["-f", "%U %S %M", "-o"]).arg(figures);
+    give(&mut time, command);
+    time
+}
+
+/// Gives a command to another one that runs it, with all that is set of its environment.
+pub(crate) fn give(runner: &mut Command, command: &Command) {
+    runner.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => time.env(name, value),
-            None => time.env_remove(name),
+            Some(value) => runner.env(name, value),
+            None => runner.env_remove(name),
         };
     }
-    time
 }
 
 fn read(figures: &Path) -> Result<(f64, f64, u64)> {

@@ -11,6 +11,7 @@ use crate::{
     filesystem::run as run_command,
     jobs::Stage,
     machine::Machine,
+    measure::give,
     report,
     results::{self, Step},
     say,
@@ -94,9 +95,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn record(command: &Command, directory: &Path) -> Result<BTreeMap<Kind, f64>> {
     let data = directory.join("perf.data");
     let mut perf = Command::new("perf");
-    perf.args(["record", "--quiet", "-e", "cpu-clock", "-F", FREQUENCY, "-o"]).arg(&data).arg("--");
-    perf.arg(command.get_program()).args(command.get_args());
-    perf.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    perf.args(["record", "--quiet", "-e", "cpu-clock", "-F", FREQUENCY, "-o"]).arg(&data).arg("--").env_clear();
+    give(&mut perf, command);
     run_command(&mut perf)?;
     let mut report = Command::new("perf");
     report.args(["report", "--stdio", "--sort", "comm,dso,symbol", "--field-separator", ";", "-i"]).arg(&data);
