@@ -135,7 +135,6 @@ impl Intake {
     fn assignment(&self, acquired: &Acquired, slot: &Slot) -> Assignment {
         let project = acquired.job.job_info.project_id;
         let secret = self.arguments.token.expose();
-        let unique = format!("{secret}-{}-{project}-{}", self.identity.system_id, slot.in_project);
         Assignment {
             holding: Holding { job: acquired.job.id, generation: 0 },
             payload: acquired.raw.clone(),
@@ -148,7 +147,7 @@ impl Intake {
                 system_id: self.identity.system_id.clone(),
                 concurrent_id: slot.overall,
                 concurrent_project_id: slot.in_project,
-                volume_prefix: format!("runner-{}", &hex::encode(Sha256::digest(unique))[..32]),
+                volume_prefix: token::volume_prefix(secret, &self.identity.system_id, project, slot.in_project),
             },
             seconds_left: acquired.job.timeout().as_secs(),
             log: Log::Continue(String::new()),

@@ -1,6 +1,6 @@
 //! Names and labels of what a job makes in Docker (protocol §4.5).
 
-use crate::docker::volumes::slug;
+use crate::docker::volumes::{Named, slug};
 use std::collections::HashMap;
 use warmstart_api::assignment::GitLab;
 use warmstart_gitlab::payload::Job;
@@ -54,6 +54,17 @@ impl Identity {
         let mut labels = self.labels("service");
         labels.insert(format!("{PREFIX}service"), service.to_owned());
         labels.insert(format!("{PREFIX}service.version"), version.to_owned());
+        labels
+    }
+
+    /// The labels of a volume. One that outlives the job does not carry the job's.
+    #[must_use]
+    pub fn volume_labels(&self, volume: &Named) -> HashMap<String, String> {
+        let mut labels = self.labels("cache");
+        labels.extend(volume.labels().into_iter().map(|(key, value)| (format!("{PREFIX}{key}"), value)));
+        if !volume.temporary {
+            labels.remove(JOB);
+        }
         labels
     }
 

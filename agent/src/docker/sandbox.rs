@@ -1,6 +1,7 @@
 //! Everything that one job makes in Docker, and its removal (protocol §4.9).
 
-use crate::docker::labels::{self, Filter, Identity};
+use crate::docker::labels::{Filter, Identity};
+use crate::docker::volumes::Named;
 use crate::fault::Fault;
 use bollard::Docker;
 use bollard::errors::Error as DockerError;
@@ -64,14 +65,12 @@ impl Sandbox {
     }
 
     /// Makes a volume, unless it is there already. One that outlives the job does not carry the job's label.
-    pub async fn create_volume(&self, name: String, temporary: bool) -> Result<(), Fault> {
+    pub async fn create_volume(&self, volume: &Named) -> Result<(), Fault> {
         let docker = self.docker.clone();
-        let mut labels = self.identity.labels("cache");
-        if !temporary {
-            labels.remove(labels::JOB);
-        }
-        let doing = format!("cannot create volume {name}");
-        let request = VolumeCreateRequest { name: Some(name), labels: Some(labels), ..Default::default() };
+        let labels = self.identity.volume_labels(volume);
+        let doing = format!("cannot create volume {}", volume.name);
+        let request =
+            VolumeCreateRequest { name: Some(volume.name.clone()), labels: Some(labels), ..Default::default() };
         self.make(doing, async move { docker.create_volume(request).await }).await?;
         Ok(())
     }

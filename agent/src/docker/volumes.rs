@@ -1,8 +1,8 @@
 //! Which directories and volumes the containers of a job see (protocol §4.8).
 
 use crate::fault::Fault;
-use sha2::{Digest, Sha256};
-use std::collections::HashSet;
+use md5::{Digest, Md5};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use warmstart_gitlab::payload::Job;
 
@@ -86,12 +86,26 @@ pub struct Plan {
 /// A volume of ours.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Named {
-    /// Docker's name.
+    /// Docker's name: GitLab Runner's, so that either finds the other's.
     pub name: String,
     /// Where it is mounted; made writable for every user.
     pub dest: String,
     /// Removed with the job.
     pub temporary: bool,
+    /// Whether it is apart from those of unprotected refs.
+    pub protected: bool,
+}
+
+impl Named {
+    /// GitLab Runner's labels of it, without their prefix.
+    #[must_use]
+    pub fn labels(&self) -> HashMap<&'static str, String> {
+        HashMap::from([
+            ("destination", self.dest.clone()),
+            ("protected", self.protected.to_string()),
+            ("reusable", (!self.temporary).to_string()),
+        ])
+    }
 }
 
 /// Reads the `volumes` of the settings. Only destinations are expanded; relative ones are below `base`.
@@ -100,13 +114,15 @@ pub fn parse(entries: &[String], base: &str, expand: impl Fn(&str) -> String) ->
     let mut volumes = Vec::with_capacity(entries.len());
     for entry in entries {
         let volume = parse_one(entry, base, &expand)?;
-        match volume.dest() {
-            "/" => return Err(Fault::Configuration(format!("invalid volume \"{entry}\": it cannot be mounted at /"))),
-            dest if !seen.insert(dest.to_owned()) => {
-                return Err(Fault::Configuration(format!("volume for container path \"{dest}\" is defined twice")));
-            }
-            _ => volumes.push(volume),
+        let dest = Path::new(volume.dest());
+        if dest == Path::new("/") {
+            return Err(Fault::Configuration(format!("invalid volume \"{entry}\": it cannot be mounted at /")));
         }
+        if !seen.insert(dest.to_owned()) {
+            let dest = volume.dest();
+            return Err(Fault::Configuration(format!("volume for container path \"{dest}\" is defined twice")));
+        }
+        volumes.push(volume);
     }
     Ok(volumes)
 }
@@ -114,9 +130,7 @@ pub fn parse(entries: &[String], base: &str, expand: impl Fn(&str) -> String) ->
 fn parse_one(entry: &str, base: &str, expand: impl Fn(&str) -> String) -> Result<Volume, Fault> {
     let absolute = |dest: &str| {
         let dest = expand(dest);
-        let dest = if dest.starts_with('/') { dest } else { format!("{base}/{dest}") };
-        let trimmed = dest.trim_end_matches('/');
-        if trimmed.is_empty() { "/".to_owned() } else { trimmed.to_owned() }
+        if dest.starts_with('/') { dest } else { format!("{base}/{dest}") }
     };
     match entry.splitn(3, ':').collect::<Vec<_>>()[..] {
         [dest] if !dest.is_empty() => Ok(Volume::Cache { dest: absolute(dest) }),
@@ -167,14 +181,13 @@ pub fn plan(wanted: &Wanted<'_>) -> Plan {
     plan
 }
 
+/// The name has the destination as it is written: GitLab Runner's `/cache/` is another volume than its `/cache`.
 fn named(wanted: &Wanted<'_>, dest: &str) -> Named {
-    let digest = &hex::encode(Sha256::digest(dest))[..32];
-    let name = match (wanted.disable_cache, wanted.protected) {
-        (true, _) => format!("{}-cache-{digest}", wanted.temporary),
-        (false, true) => format!("{}-cache-{digest}-protected", wanted.reusable),
-        (false, false) => format!("{}-cache-{digest}", wanted.reusable),
-    };
-    Named { name, dest: dest.to_owned(), temporary: wanted.disable_cache }
+    let (temporary, protected) = (wanted.disable_cache, wanted.protected);
+    let unique = if temporary { wanted.temporary } else { wanted.reusable };
+    let suffix = if protected { "-protected" } else { "" };
+    let name = format!("{unique}-cache-{}{suffix}", hex::encode(Md5::digest(dest)));
+    Named { name, dest: dest.to_owned(), temporary, protected }
 }
 
 /// Whether the job's volumes are kept apart from those of unprotected refs.
@@ -199,31 +212,42 @@ mod tests {
         parse(&entries, "/builds/group/demo", |text| text.replace("$X", "x"))
     }
 
-    fn planned(entries: &[&str], disable_cache: bool) -> Plan {
+    fn planned_for(protected: bool, entries: &[&str], disable_cache: bool) -> Plan {
         let volumes = parsed(entries).expect("valid volumes");
         let builds = builds(&volumes, "/builds", "/data/b1".into());
         plan(&Wanted {
             volumes: &volumes,
             builds: &builds,
             project_dir: "/builds/group/demo",
-            reusable: "runner-abc",
+            reusable: "runner-25d941d626478afc3c88f65957a70ff0",
             temporary: "runner-tmp",
-            protected: false,
+            protected,
             disable_cache,
         })
     }
 
+    fn planned(entries: &[&str], disable_cache: bool) -> Plan {
+        planned_for(false, entries, disable_cache)
+    }
+
+    /// The vectors of protocol §8.1.
     #[test]
-    fn a_volume_without_a_source_is_kept_for_the_project() {
-        let plan = planned(&["/cache"], false);
-        assert_eq!(plan.binds[0], "/data/b1:/builds");
-        assert!(plan.binds[1].starts_with("runner-abc-cache-") && plan.binds[1].ends_with(":/cache"));
+    fn volumes_kept_for_the_project_have_gitlab_runners_names() {
+        let plan = planned(&["/cache", "/builds"], false);
+        let unique = "runner-25d941d626478afc3c88f65957a70ff0-cache-";
+        let names = plan.named.iter().map(|volume| volume.name.strip_prefix(unique)).collect::<Vec<_>>();
+        assert_eq!(names, [Some("3c3f060a0374fc8bc39395164f415a70"), Some("c33bcaa1fd2c77edfc3893b41966cea8")]);
+        assert_eq!(plan.binds[1], format!("{}:/cache", plan.named[0].name));
         assert!(!plan.named[0].temporary);
+        let protected = planned_for(true, &["/cache"], false);
+        assert_eq!(protected.named[0].name, format!("{}-protected", plan.named[0].name));
     }
 
     #[test]
     fn without_cache_every_volume_of_ours_ends_with_the_job() {
-        assert!(planned(&["/cache"], true).named[0].temporary);
+        let plan = planned(&["/cache"], true);
+        assert!(plan.named[0].temporary);
+        assert_eq!(plan.named[0].name, "runner-tmp-cache-3c3f060a0374fc8bc39395164f415a70");
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub async fn run(mut job: Execution, owner: Owner) -> Outcome {
     }
     job.variables.set("CI_JOB_STATUS", outcome.status());
     let success = outcome.is_success();
-    cache::save(&job, success).await;
-    let outcome = outcome.and(artifacts::run(&job, success).await);
+    let saved = cache::save(&job, success).await;
+    let outcome = outcome.and(saved).and(artifacts::run(&job, success).await);
     cleanup::run(&job).await;
     outcome
 }
@@ -40,7 +40,7 @@ async fn prepare(job: &mut Execution) -> Result<(), Fault> {
 
 async fn bring_in(job: &Execution) -> Result<(), Fault> {
     sources::run(job).await?;
-    cache::restore(job).await;
+    cache::restore(job).await?;
     download::run(job).await
 }
 

@@ -80,7 +80,7 @@ async fn prepare(job: &Execution) -> Result<Prepared, Fault> {
     let puller = puller(job);
     let plan = plan(job)?;
     for volume in &plan.named {
-        job.sandbox.create_volume(volume.name.clone(), volume.temporary).await?;
+        job.sandbox.create_volume(volume).await?;
     }
     let network = network::prepare(&job.sandbox, docker, network_name(job)).await?;
     let mut common = common(job, &plan, &network);

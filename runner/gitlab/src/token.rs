@@ -1,8 +1,8 @@
-//! Tokens' short forms and the runner manager's system id (protocol §1.2).
+//! What is made of tokens: their short forms, the runner manager's system id (protocol §1.2), the names of volumes.
 
 use hmac::{Hmac, KeyInit, Mac};
 use rand::RngExt;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 /// The part of a token that may be shown: in names, in logs, as `CI_RUNNER_SHORT_TOKEN`.
 ///
@@ -58,6 +58,13 @@ pub fn random_system_id() -> String {
     std::iter::once("r_".to_owned()).chain(letters.map(String::from)).collect()
 }
 
+/// The beginning of the names of volumes that later jobs of a project find again: the `<unique>` of protocol §4.8.
+#[must_use]
+pub fn volume_prefix(token: &str, system_id: &str, project: u64, concurrent_project_id: u32) -> String {
+    let digest = Sha256::digest(format!("{token}-{system_id}-{project}-{concurrent_project_id}"));
+    format!("runner-{}", &hex::encode(digest)[..32])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +90,12 @@ mod tests {
     #[test]
     fn a_machine_has_the_system_id_that_gitlab_runner_gives_it() {
         assert_eq!(system_id_of("0123456789abcdef0123456789abcdef"), "s_ee3af03959fe");
+    }
+
+    #[test]
+    fn volumes_are_named_as_in_the_vectors() {
+        let prefix = volume_prefix("glrt-exampletoken123", "s_0123456789ab", 42, 0);
+        assert_eq!(prefix, "runner-25d941d626478afc3c88f65957a70ff0");
     }
 
     #[test]

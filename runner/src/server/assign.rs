@@ -5,7 +5,6 @@ use crate::config::Entry;
 use crate::intake::entry_is_gone;
 use crate::ownership::{self, End, Job};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 use warmstart_api::Assignment;
 use warmstart_api::assignment::{CacheStore, GitLab, Log};
 use warmstart_gitlab::token;
@@ -35,14 +34,13 @@ fn gitlab(job: &Job, entry: &Entry, system_id: &str) -> GitLab {
         system_id: system_id.to_owned(),
         concurrent_id: job.concurrent_id,
         concurrent_project_id: job.concurrent_project_id,
-        volume_prefix: volume_prefix(job, entry.token.expose(), system_id),
+        volume_prefix: token::volume_prefix(
+            entry.token.expose(),
+            system_id,
+            job.scope.project,
+            job.concurrent_project_id,
+        ),
     }
-}
-
-/// The `<unique>` of protocol §4.8.
-fn volume_prefix(job: &Job, token: &str, system_id: &str) -> String {
-    let text = format!("{token}-{system_id}-{}-{}", job.scope.project, job.concurrent_project_id);
-    format!("runner-{}", &hex::encode(Sha256::digest(text))[..32])
 }
 
 fn log(log: &ownership::Log) -> Log {

@@ -79,6 +79,20 @@ async fn policy_and_result_decide_what_is_saved() {
 }
 
 #[tokio::test]
+async fn a_policy_that_nobody_knows_fails_the_job_before_its_script_and_such_a_when_saves_nothing() {
+    let lone = Lone::start().await.with_cache();
+    let often = fill().cache(CacheSpec::new("a", ["deps/"]).policy("$HOW")).variable("HOW", "often");
+    let finished = lone.run(often.after_script(["echo not here"])).await;
+    ended(&finished, JobState::Failed);
+    says(&finished, "Job failed (system failure): unknown cache policy often for a-non_protected");
+    assert_eq!(finished.failure_reason.as_deref(), Some("runner_system_failure"));
+    assert!(!plain(&finished).contains("step_script") && !plain(&finished).contains("not here"));
+    let finished = lone.run(fill().cache(CacheSpec::new("a", ["deps/"]).when("sometimes"))).await;
+    ended(&finished, JobState::Success);
+    assert!(!plain(&finished).contains("Creating cache"));
+}
+
+#[tokio::test]
 async fn a_store_that_cannot_be_used_is_one_warning() {
     let lone = Lone::start().await.with(&["--cache-store", "file:///proc/no/store"]);
     let finished = lone.run(fill().cache(CacheSpec::new("deps", ["deps/"]))).await;

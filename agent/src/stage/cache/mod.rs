@@ -1,4 +1,5 @@
-//! `restore_cache` and `archive_cache` (protocol §5). A cache never fails a job.
+//! `restore_cache` and `archive_cache` (protocol §5). A cache never fails a job, only a
+//! policy that nobody knows does.
 //!
 //! Restoring begins with the job: the caches are fetched while images come and git works, and only renamed into
 //! place in their stage.

@@ -1,5 +1,6 @@
 //! `restore_cache`: what was fetched comes into the project directory, in the payload's order.
 
+use crate::fault::Fault;
 use crate::stage::cache::ahead::Fetched;
 use crate::stage::cache::report;
 use crate::stage::cache::wanted::Wanted;
@@ -8,11 +9,14 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use warmstart_cache::{Restored, Staged};
 
-/// Restores every cache of the job, in order.
-pub async fn restore(job: &Execution) {
+/// Restores every cache of the job, in order. Only a policy that nobody knows is a failure.
+pub async fn restore(job: &Execution) -> Result<(), Fault> {
+    let source = job.cache_source();
+    source.check_policies(source.caches())?;
     if !job.caches.wanted().is_empty() {
         job.log.section("restore_cache", "Restoring cache", restore_all(job)).await;
     }
+    Ok(())
 }
 
 async fn restore_all(job: &Execution) {

@@ -1,6 +1,6 @@
 //! `archive_cache`: what the job has made of its caches goes to the store.
 
-use crate::fault::causes;
+use crate::fault::{Fault, causes};
 use crate::job::order::saves_caches;
 use crate::stage::cache::report;
 use crate::stage::{Execution, Project};
@@ -10,10 +10,12 @@ use warmstart_cache::store::AnyStore;
 use warmstart_cache::{Error, Key, SaveOptions, Saved, Selection};
 use warmstart_gitlab::payload::Cache;
 
-/// Saves every cache that fits the job's result.
-pub async fn save(job: &Execution, success: bool) {
+/// Saves every cache that fits the job's result. Only a policy that nobody knows is a failure.
+pub async fn save(job: &Execution, success: bool) -> Result<(), Fault> {
+    let source = job.cache_source();
+    source.check_policies(source.caches().filter(|cache| cache.when.fits(success)))?;
     if !saves_caches(&job.order.job, success) {
-        return;
+        return Ok(());
     }
     let (name, headline) = if success {
         ("archive_cache", "Saving cache for successful job")
@@ -21,6 +23,7 @@ pub async fn save(job: &Execution, success: bool) {
         ("archive_cache_on_failure", "Saving cache for failed job")
     };
     job.log.section(name, headline, save_all(job, success)).await;
+    Ok(())
 }
 
 async fn save_all(job: &Execution, success: bool) {

@@ -1,5 +1,6 @@
 //! What a job wants of its caches, decided from its payload and variables alone.
 
+use crate::fault::Fault;
 use crate::job::order::asks_for_files;
 use crate::stage::cache::notes::Notes;
 use crate::stage::cache_key::{is_protected_fallback, sanitize};
@@ -46,11 +47,23 @@ impl<'a> Source<'a> {
         self.job.cache.iter().filter(|cache| asks_for_files(cache))
     }
 
+    /// Fails for the first of these caches whose policy nobody knows. GitLab Runner then does nothing of the stage.
+    pub fn check_policies(self, caches: impl Iterator<Item = &'a Cache>) -> Result<(), Fault> {
+        for cache in caches {
+            let Some(sanitized) = sanitize(&self.key(cache)) else { continue };
+            let word = self.variables.expand(&cache.policy);
+            if Policy::of(&word).is_none() {
+                return Err(Fault::System(format!("unknown cache policy {word} for {}", sanitized.key)));
+            }
+        }
+        Ok(())
+    }
+
     /// Decides how a cache is restored.
     #[must_use]
     pub fn wanted(self, cache: &Cache) -> Wanted {
         let mut notes = Notes::default();
-        let pull = self.policy(cache, &mut notes).pull;
+        let pull = self.policy(cache).pull;
         let keys = if pull { self.keys(cache, &mut notes) } else { Vec::new() };
         Wanted { name: self.key(cache), keys, pull, notes }
     }
@@ -60,23 +73,13 @@ impl<'a> Source<'a> {
     pub fn kept(self, cache: &Cache) -> Kept {
         let mut notes = Notes::default();
         let key = self.sound(&self.key(cache), &mut notes);
-        let push = key.is_some() && self.policy(cache, &mut notes).push;
+        let push = key.is_some() && self.policy(cache).push;
         Kept { key, push, notes }
     }
 
-    /// An unknown word is said and means that the cache is left alone.
-    fn policy(self, cache: &Cache, notes: &mut Notes) -> Policy {
-        let word = self.variables.expand(&cache.policy);
-        let (pull, push) = match word.as_str() {
-            "" | "pull-push" => (true, true),
-            "pull" => (true, false),
-            "push" => (false, true),
-            _ => {
-                notes.warn(format!("unknown cache policy \"{word}\": expected pull, push or pull-push"));
-                (false, false)
-            }
-        };
-        Policy { pull, push }
+    /// A cache whose policy nobody knows is left alone.
+    fn policy(self, cache: &Cache) -> Policy {
+        Policy::of(&self.variables.expand(&cache.policy)).unwrap_or(Policy { pull: false, push: false })
     }
 
     /// The cache's key as text: `<job name>/<ref>` when the job gives none.
@@ -123,4 +126,16 @@ impl<'a> Source<'a> {
 struct Policy {
     pull: bool,
     push: bool,
+}
+
+impl Policy {
+    fn of(word: &str) -> Option<Self> {
+        let (pull, push) = match word {
+            "" | "pull-push" => (true, true),
+            "pull" => (true, false),
+            "push" => (false, true),
+            _ => return None,
+        };
+        Some(Self { pull, push })
+    }
 }

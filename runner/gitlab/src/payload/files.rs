@@ -54,21 +54,24 @@ pub struct Cache {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", from = "String")]
 pub enum When {
-    /// After success; also what an unknown word means.
+    /// After success.
     #[default]
     OnSuccess,
     /// After failure or cancellation.
     OnFailure,
     /// In both cases.
     Always,
+    /// In neither: what an unknown word means, as in GitLab Runner.
+    Never,
 }
 
 impl From<String> for When {
     fn from(word: String) -> Self {
         match word.as_str() {
+            "" | "on_success" => Self::OnSuccess,
             "on_failure" => Self::OnFailure,
             "always" => Self::Always,
-            _ => Self::OnSuccess,
+            _ => Self::Never,
         }
     }
 }
@@ -81,6 +84,7 @@ impl When {
             Self::OnSuccess => success,
             Self::OnFailure => !success,
             Self::Always => true,
+            Self::Never => false,
         }
     }
 }
