@@ -7,7 +7,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::watch;
 use warmstart_gitlab::sections::{self, Level};
-use warmstart_gitlab::trace::{Trace, Writer};
+use warmstart_gitlab::trace::{Stream, Trace, Writer};
 
 /// A job's log. Clones write to the same one.
 #[derive(Clone)]
@@ -142,7 +142,9 @@ impl Log {
     /// Two new streams for the output of one script. `None` once the log is closed.
     #[must_use]
     pub fn sinks(&self) -> Option<Sinks<Writer>> {
-        lock(&self.shared.trace).as_ref().map(|trace| Sinks { out: trace.writer(), err: trace.writer() })
+        lock(&self.shared.trace)
+            .as_ref()
+            .map(|trace| Sinks { out: trace.stream(Stream::Stdout), err: trace.stream(Stream::Stderr) })
     }
 
     /// Closes the log for everybody and gives its trace back, once.

@@ -16,6 +16,7 @@ use warmstart_api::assignment::{CacheStore, GitLab, Log};
 use warmstart_api::settings::{Docker, Settings};
 use warmstart_api::{Assignment, Holding};
 use warmstart_gitlab::client::{Acquired, Client, Health, Identity, Options};
+use warmstart_gitlab::flags::{self, Configured};
 use warmstart_gitlab::info::Info;
 use warmstart_gitlab::token;
 use warmstart_gitlab::update::{FailureReason, Signal, State, Update, Verdict, map_reason};
@@ -180,7 +181,8 @@ async fn confirm(client: &Client, acquired: &Acquired) -> bool {
 /// Fails a job that cannot be begun.
 async fn refuse(client: &Client, acquired: &Acquired, why: &str) {
     tracing::error!("cannot run the job: {why}");
-    if let Err(error) = client.job(acquired.job.id, &acquired.job.token).refuse(why).await {
+    let timestamps = flags::is_on(flags::TIMESTAMPS, &Configured::new(), &acquired.job);
+    if let Err(error) = client.job(acquired.job.id, &acquired.job.token).refuse(why, timestamps).await {
         tracing::error!("GitLab could not be told: {error}");
     }
 }

@@ -35,7 +35,14 @@ async fn begin(mock: &GitlabRunnerMock) -> Trace {
 
 fn open(job: JobClient) -> Trace {
     let (directory, masks) = (std::env::temp_dir(), Masks::default());
-    let options = trace::Options { output_limit: OUTPUT_LIMIT, debug: false, directory, start: Start::Fresh, masks };
+    let options = trace::Options {
+        output_limit: OUTPUT_LIMIT,
+        debug: false,
+        timestamps: false,
+        directory,
+        start: Start::Fresh,
+        masks,
+    };
     Trace::open(job, options).expect("a log")
 }
 

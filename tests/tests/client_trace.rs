@@ -5,7 +5,7 @@ mod client_support;
 use client_support::{Taken, begin, fake, put, quick_fake, succeed, timing};
 use std::time::Duration;
 use warmstart_gitlab::sections;
-use warmstart_gitlab::trace::{Finished, Signal, Start};
+use warmstart_gitlab::trace::{Finished, Signal, Start, Stream};
 use warmstart_gitlab::update::{FailureReason, Final, Verdict};
 use warmstart_gitlab::{Error, Timing};
 use warmstart_tests::gitlab::{Endpoint, FakeGitlab, Fault, JobSpec, JobState, Matcher, Options, Outage};
@@ -163,6 +163,35 @@ async fn secrets_are_masked_across_writes_and_streams() {
     succeed(trace).await;
     let log = "1 2 [MASKED] [MASKED]\n[MASKED] glpat-[MASKED] ?private_token=[MASKED]\n";
     ended(&gitlab, &taken, log).await;
+}
+
+#[tokio::test]
+async fn lines_with_their_time_are_what_gitlab_expects_from_several_streams_after_a_take_over_and_at_the_limit() {
+    let gitlab = quick_fake().await;
+    let spec = JobSpec::script(["true"]).masked("SECRET", "s3cr3tvalue");
+    let taken = Taken::timed(&gitlab, spec, timing()).await;
+    let first = taken.begin().await;
+    let (mut out, mut err) = (first.stream(Stream::Stdout), first.stream(Stream::Stderr));
+    put(&mut out, "s3cr3t");
+    put(&mut err, "10%\r");
+    put(&mut out, "value\n");
+    put(&mut err, "20%\r");
+    put(&mut err, "30%\r\n");
+    gitlab.wait_log_contains(taken.id, "[MASKED]\n20%\r30%\r\n").await;
+    drop((out, err, first));
+    let trace = taken.open(Start::TakeOver { open_section: None });
+    put(&mut trace.writer(), "here we go\n");
+    succeed(trace).await;
+    let log = gitlab.wait_finished(taken.id).await.text();
+    assert!(log.starts_with("10%\r\n[MASKED]\n") && log.ends_with("\x1b[0K\nhere we go\n"), "{log:?}");
+
+    let taken = Taken::timed(&gitlab, JobSpec::script(["true"]), timing()).await;
+    taken.start().await;
+    let trace = taken.open_limited(Start::Fresh, 1000);
+    put(&mut trace.writer(), &"a line\n".repeat(100));
+    succeed(trace).await;
+    assert!(gitlab.wait_finished(taken.id).await.text().contains("a line\na line\n"));
+    gitlab.assert_clean();
 }
 
 #[tokio::test]

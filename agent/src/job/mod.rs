@@ -27,6 +27,7 @@ use stops::{Sources, Stop, Stops};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use warmstart_gitlab::client::{Client, Options};
+use warmstart_gitlab::flags;
 use warmstart_gitlab::mask::Masks;
 use warmstart_gitlab::sections::{Level, line};
 use warmstart_gitlab::trace::{self, Finished, Trace};
@@ -170,7 +171,7 @@ impl Prepared {
     fn new(host: &Host, order: &Order) -> Self {
         let inputs = order.inputs();
         let directories = Directories::resolve(&inputs).map_err(|e| Fault::Configuration(e.to_string()));
-        let network = order::is_on(&order.job, "FF_NETWORK_PER_BUILD").then(|| {
+        let network = order.flag(flags::NETWORK_PER_BUILD).then(|| {
             let (short, id) = (&order.gitlab.short_token, order.gitlab.concurrent_id);
             network::name(short, order.job.job_info.project_id, id, order.job.id)
         });
@@ -191,6 +192,7 @@ impl Prepared {
         let options = trace::Options {
             output_limit: order.settings.output_limit * 1024,
             debug: self.debug,
+            timestamps: order.flag(flags::TIMESTAMPS),
             directory: host.tmp.clone(),
             start: order.log_start(),
             masks: Masks::new(&self.masks, &order.job.features.token_mask_prefixes),
@@ -267,6 +269,11 @@ fn header(log: &Log, order: &Order) {
     let (name, token, system) = (&gitlab.runner_name, &gitlab.short_token, &gitlab.system_id);
     log.write(&line(Level::Print, &format!("Running with warmstart-agent {}", env!("CARGO_PKG_VERSION"))));
     log.write(&line(Level::Print, &format!("  on {name} {token}, system ID: {system}")));
+    let flags = flags::changed(&order.settings.feature_flags, &order.job);
+    let flags: Vec<_> = flags.map(|(flag, is_on)| format!("{flag}:{is_on}")).collect();
+    if !flags.is_empty() {
+        log.write(&line(Level::Print, &format!("  feature flags: {}", flags.join(", "))));
+    }
 }
 
 impl End {

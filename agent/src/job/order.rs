@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use warmstart_api::Assignment;
 use warmstart_api::assignment::{CacheStore, GitLab, Log};
 use warmstart_api::settings::Settings;
+use warmstart_gitlab::flags;
 use warmstart_gitlab::payload::{Artifact, Cache, Job};
 use warmstart_gitlab::trace::Start;
 
@@ -50,6 +51,12 @@ impl Order {
     #[must_use]
     pub fn inputs(&self) -> Inputs<'_> {
         Inputs { job: &self.job, settings: &self.settings, gitlab: &self.gitlab }
+    }
+
+    /// Whether a feature flag (`FF_…`) is on.
+    #[must_use]
+    pub fn flag(&self, name: &str) -> bool {
+        flags::is_on(name, &self.settings.feature_flags, &self.job)
     }
 
     /// How the trace begins.
@@ -98,8 +105,7 @@ pub fn rejection(job: &Job) -> Option<String> {
 }
 
 /// Feature flags of GitLab Runner that jobs can set and that do nothing here.
-const FLAGS: [&str; 14] = [
-    "FF_TIMESTAMPS",
+const FLAGS: [&str; 13] = [
     "FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR",
     "FF_USE_INIT_WITH_DOCKER_EXECUTOR",
     "FF_LOG_IMAGES_CONFIGURED_FOR_JOB",
@@ -127,7 +133,7 @@ const VARIABLES: [&str; 5] = [
 /// Whether a variable of the payload is true, in GitLab's words for it.
 #[must_use]
 pub fn is_on(job: &Job, key: &str) -> bool {
-    job.variable(key).is_some_and(|value| matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True"))
+    job.variable(key).and_then(flags::parse_bool) == Some(true)
 }
 
 /// Whether a cache names any files; one that does not is none (protocol §5).
@@ -161,10 +167,10 @@ mod tests {
     #[test]
     fn what_a_job_asks_for_in_vain_is_named() {
         let mut job = job(r#"{"secrets":{"A":{}}}"#);
-        job.variables = vec![Variable { key: "FF_TIMESTAMPS".into(), value: "true".into(), ..Variable::default() }];
+        job.variables = vec![Variable { key: "FF_CONCRETE".into(), value: "true".into(), ..Variable::default() }];
         let lines = not_done(&job);
         assert_eq!(lines.len(), 2, "{lines:?}");
-        assert!(lines[1].contains("FF_TIMESTAMPS"));
+        assert!(lines[1].contains("FF_CONCRETE"));
         assert!(not_done(&Job::default()).is_empty());
     }
 

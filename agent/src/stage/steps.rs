@@ -78,6 +78,7 @@ async fn supervised(
         () = job.stops.script_canceled(), if cancelable => Fault::Canceled,
     };
     stop(container, running).await;
+    drop(sinks);
     if let Fault::Timeout(text) = &fault {
         job.log.warn(&format!("{text}: it was stopped before its end"));
     }

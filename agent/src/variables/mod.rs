@@ -3,7 +3,6 @@
 mod directories;
 mod duration;
 mod expand;
-mod flags;
 mod settings;
 mod shell;
 #[cfg(test)]
@@ -15,6 +14,7 @@ pub use settings::{JobSettings, Strategy, Submodules};
 use std::collections::HashMap;
 use warmstart_api::assignment::GitLab;
 use warmstart_api::settings::Settings;
+use warmstart_gitlab::flags;
 use warmstart_gitlab::payload::{self, Job};
 
 /// What a job is made of before anything about it is decided.
@@ -76,7 +76,8 @@ impl Variables {
     /// is made.
     #[must_use]
     pub fn compose(inputs: &Inputs<'_>, directories: &Directories, network: Option<&str>) -> Self {
-        let mut entries = flags::resolve(inputs.job);
+        let flags = flags::resolve(&inputs.settings.feature_flags, inputs.job);
+        let mut entries: Vec<_> = flags.map(|(flag, is_on)| internal(flag, &is_on.to_string())).collect();
         entries.extend(before_payload(inputs, directories));
         entries.extend(inputs.job.variables.iter().filter(|v| !flags::is_known(&v.key)).map(Entry::from));
         entries.extend(after_payload(directories, network));

@@ -1,8 +1,9 @@
 //! The settings that a job makes through its variables, with GitLab's defaults.
 
-use super::{Variables, duration, flags};
+use super::{Variables, duration};
 use crate::archive::Level;
 use std::time::Duration;
+use warmstart_gitlab::flags;
 use warmstart_gitlab::payload::Job;
 
 /// What `GIT_STRATEGY` asks for (protocol §3.2).

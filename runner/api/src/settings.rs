@@ -4,6 +4,7 @@
 //! from its command line. Defaults are GitLab Runner's.
 
 use serde::{Deserialize, Serialize};
+use warmstart_gitlab::flags::Configured;
 
 /// What an entry says about its jobs.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -23,6 +24,8 @@ pub struct Settings {
     pub pre_build_script: String,
     /// Run after each step that has not failed.
     pub post_build_script: String,
+    /// Overrides what jobs say of these flags.
+    pub feature_flags: Configured,
     /// `[runners.docker]`.
     pub docker: Docker,
 }
@@ -37,6 +40,7 @@ impl Default for Settings {
             post_get_sources_script: String::new(),
             pre_build_script: String::new(),
             post_build_script: String::new(),
+            feature_flags: Configured::new(),
             docker: Docker::default(),
         }
     }

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`client`] | the calls with the runner's token (verify, job request), and [`client::Client::job`] for those of a job |
 //! | [`payload`] | the job as GitLab hands it out |
+//! | [`flags`] | GitLab Runner's feature flags |
 //! | [`trace`] | a job's log on its way to GitLab, and the final state |
 //! | [`mask`] | what must not be seen in a log |
 //! | [`sections`] | the log's colours, lines and sections |
@@ -15,6 +16,7 @@
 pub mod artifacts;
 pub mod client;
 mod error;
+pub mod flags;
 pub mod info;
 pub mod mask;
 pub mod payload;

@@ -83,7 +83,7 @@ const STAGES: [&str; 14] = [
     "cleanup_file_variables",
 ];
 
-/// How the log of a lost process is taken over: a new line, no colour, no open section.
+/// How the log of a lost process is taken over, on a new line: no colour, no open section.
 ///
 /// What was open where the server's log stops is not known: `last` is what the lost process said of itself, and the
 /// end of what it wrote may never have arrived. So every stage is ended; GitLab passes over an end without a start
@@ -92,7 +92,7 @@ const STAGES: [&str; 14] = [
 pub fn take_over(last: Option<&str>, unix: i64) -> String {
     let other = last.filter(|last| !STAGES.contains(last));
     let ends: String = other.into_iter().chain(STAGES).map(|name| end(name, unix)).collect();
-    format!("\n{RESET}{ends}")
+    format!("{RESET}{ends}")
 }
 
 /// What is written once where the log reaches its limit.
@@ -109,9 +109,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_is_taken_over_on_a_new_line_with_every_section_ended() {
+    fn a_log_is_taken_over_with_every_section_ended() {
         let text = take_over(Some("section_of_an_older_agent"), 7);
-        assert!(text.starts_with("\n\x1b[0;msection_end:7:section_of_an_older_agent\r\x1b[0K"), "{text:?}");
+        assert!(text.starts_with("\x1b[0;msection_end:7:section_of_an_older_agent\r\x1b[0K"), "{text:?}");
         assert!(text.contains("section_end:7:get_sources\r\x1b[0K"));
         assert_eq!(take_over(Some("get_sources"), 7).matches("get_sources").count(), 1);
     }

@@ -10,7 +10,7 @@ use warmstart_gitlab::client::{Client, JobClient, Options};
 use warmstart_gitlab::mask::Masks;
 use warmstart_gitlab::payload::Features;
 use warmstart_gitlab::sections::{limit_notice, take_over};
-use warmstart_gitlab::trace::{Finished, OUTPUT_LIMIT, Signal, Start, Trace, Writer};
+use warmstart_gitlab::trace::{Finished, OUTPUT_LIMIT, Signal, Start, Stream, Trace, Writer};
 use warmstart_gitlab::update::{FailureReason, Final};
 use warmstart_gitlab::{Error, Timing, trace};
 
@@ -19,8 +19,12 @@ fn open(job: JobClient, start: Start) -> Trace {
 }
 
 fn open_with(job: JobClient, start: Start, output_limit: u64, masks: Masks) -> Trace {
+    Trace::open(job, options(start, output_limit, masks)).expect("a log")
+}
+
+fn options(start: Start, output_limit: u64, masks: Masks) -> trace::Options {
     let directory = std::env::temp_dir();
-    Trace::open(job, trace::Options { output_limit, debug: false, directory, start, masks }).expect("a log")
+    trace::Options { output_limit, debug: false, timestamps: false, directory, start, masks }
 }
 
 fn job_with(site: &Site, timing: Timing) -> JobClient {
@@ -84,13 +88,8 @@ async fn what_is_written_arrives_with_its_checksum() {
 #[tokio::test]
 async fn a_debug_log_is_marked() {
     let (site, _) = site(|_| None);
-    let options = trace::Options {
-        output_limit: OUTPUT_LIMIT,
-        debug: true,
-        directory: std::env::temp_dir(),
-        start: Start::Continue(b"x".to_vec()),
-        masks: Masks::default(),
-    };
+    let options = options(Start::Continue(b"x".to_vec()), OUTPUT_LIMIT, Masks::default());
+    let options = trace::Options { debug: true, ..options };
     finish(Trace::open(site.job(), options).expect("a log")).await;
     assert_eq!(patches(&site.seen())[0].query, "debug_trace=true");
 }
@@ -122,6 +121,83 @@ async fn masked_values_are_masked_per_stream_and_across_writes() {
     drop(err);
     finish(trace).await;
     assert_eq!(log.text(), "a b [MASKED]\n[MASKED] glpat-[MASKED]\n[MASKED] s3c");
+}
+
+fn open_stamped(job: JobClient, start: Start, output_limit: u64) -> Trace {
+    let options = options(start, output_limit, Masks::new(["s3cr3t"], [""; 0]));
+    Trace::open(job, trace::Options { timestamps: true, ..options }).expect("a log")
+}
+
+/// The lines of a log without the time of each.
+fn untimed(log: &str) -> Vec<&str> {
+    log.split_inclusive('\n').map(|line| line.get(28..).unwrap_or(line)).collect()
+}
+
+#[tokio::test]
+async fn with_timestamps_streams_enter_the_log_in_whole_lines() {
+    let (site, log) = site(|_| None);
+    let trace = open_stamped(site.job(), Start::Fresh, OUTPUT_LIMIT);
+    let (mut own, mut out, mut err) = (trace.writer(), trace.stream(Stream::Stdout), trace.stream(Stream::Stderr));
+    put(&mut own, "Running\n");
+    put(&mut out, "a s3c");
+    put(&mut err, "b s3cr");
+    put(&mut out, "r3t\n10%\r");
+    put(&mut out, "20%\r");
+    put(&mut err, "3t\n");
+    put(&mut out, "30%\rdone\n");
+    put(&mut trace.stream(Stream::Service), "no end");
+    drop((own, out, err));
+    finish(trace).await;
+    let expected = [
+        "00O Running\n",
+        "01O a [MASKED]\n",
+        "01O 10%\r\n",
+        "01O+20%\r\n",
+        "01E b [MASKED]\n",
+        "01O 30%\rdone\n",
+        "0fO no end\n",
+    ];
+    assert_eq!(untimed(&log.text()), expected);
+    covers(site.seen().last().expect("an update"), &log.text());
+}
+
+#[tokio::test]
+async fn timestamps_count_towards_the_limit_and_the_notice_has_none() {
+    let (site, log) = site(|_| None);
+    let trace = open_stamped(site.job(), Start::Fresh, 50);
+    put(&mut trace.writer(), "hello\n");
+    put(&mut trace.writer(), "and more\n");
+    finish(trace).await;
+    let text = log.text();
+    assert!(text[38..].starts_with(&text[..10]) && text[50..] == limit_notice(50), "{text:?}");
+    covers(site.seen().last().expect("an update"), &text);
+}
+
+#[tokio::test]
+async fn a_log_with_timestamps_is_handed_over_and_goes_on() {
+    let (site, log) = site(|_| None);
+    let trace = open_stamped(site.job(), Start::Fresh, OUTPUT_LIMIT);
+    put(&mut trace.writer(), "Waiting for an executor\n");
+    let so_far = trace.so_far().expect("the log");
+    assert_eq!(trace.detach().await.expect("the log"), so_far);
+    let trace = open_stamped(site.job(), Start::Continue(so_far), OUTPUT_LIMIT);
+    put(&mut trace.writer(), "Running\n");
+    finish(trace).await;
+    assert_eq!(untimed(&log.text()), ["00O Waiting for an executor\n", "00O Running\n"]);
+    covers(site.seen().last().expect("an update"), &log.text());
+}
+
+#[tokio::test]
+async fn a_log_with_timestamps_is_taken_over_on_a_line_of_its_own() {
+    let (site, log) = site(|_| None);
+    log.0.lock().expect("not poisoned").extend_from_slice(b"2026-05-05T12:00:00.000000Z 01O cut in the mid");
+    let trace = open_stamped(site.job(), Start::TakeOver { open_section: None }, OUTPUT_LIMIT);
+    put(&mut trace.writer(), "Running\n");
+    finish(trace).await;
+    let text = log.text();
+    let lines = untimed(&text);
+    assert_eq!((lines[0], lines[2]), ("01O cut in the mid\n", "00O Running\n"));
+    assert!(lines[1].starts_with("00O \x1b[0;msection_end:") && lines[1].ends_with("\r\x1b[0K\n"), "{text:?}");
 }
 
 #[tokio::test]
@@ -504,7 +580,7 @@ async fn a_taken_over_log_that_gitlab_then_loses_ends_the_job_with_that_reason()
     let (site, log) = site(|_| None);
     log.0.lock().expect("not poisoned").extend_from_slice(b"from a lost agent");
     let trace = open(site.job(), Start::TakeOver { open_section: None });
-    let base = 17 + take_over(None, 1_700_000_000).len();
+    let base = 17 + 1 + take_over(None, 1_700_000_000).len();
     site.until(|_| log.len() == base).await;
     log.0.lock().expect("not poisoned").truncate(5);
     put(&mut trace.writer(), "more\n");
@@ -540,9 +616,8 @@ async fn a_dropped_trace_tells_gitlab_nothing_more() {
 #[tokio::test]
 async fn a_log_that_cannot_be_made_is_one_clear_line() {
     let (site, _) = site(|_| None);
-    let directory = "/nowhere/at/all".into();
-    let options =
-        trace::Options { output_limit: 1, debug: false, directory, start: Start::Fresh, masks: Masks::default() };
+    let options = options(Start::Fresh, 1, Masks::default());
+    let options = trace::Options { directory: "/nowhere/at/all".into(), ..options };
     let error = Trace::open(site.job(), options).expect_err("no such directory");
     assert!(error.to_string().starts_with("cannot create the job's log in /nowhere/at/all: "), "{error}");
 }

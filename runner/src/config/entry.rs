@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 use warmstart_api::settings::{Docker, Settings};
+use warmstart_gitlab::flags::Configured;
 use warmstart_gitlab::secret::Secret;
 
 /// One source of jobs.
@@ -57,6 +58,7 @@ pub(super) struct Raw {
     post_build_script: String,
     unhealthy_requests_limit: u32,
     unhealthy_interval: Humane,
+    feature_flags: Configured,
     docker: Docker,
     cache: Cache,
 }
@@ -87,6 +89,7 @@ impl Default for Raw {
             post_build_script: settings.post_build_script,
             unhealthy_requests_limit: 3,
             unhealthy_interval: Humane(Duration::from_hours(1)),
+            feature_flags: settings.feature_flags,
             docker: settings.docker,
             cache: Cache::default(),
         }
@@ -136,6 +139,7 @@ fn complete(raw: Raw, number: usize, environment: &dyn Fn(&str) -> Option<String
             post_get_sources_script: raw.post_get_sources_script,
             pre_build_script: raw.pre_build_script,
             post_build_script: raw.post_build_script,
+            feature_flags: raw.feature_flags,
             docker: raw.docker,
         },
         cache: raw.cache.store.map(|store| store.0),

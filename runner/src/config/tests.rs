@@ -47,6 +47,7 @@ log_level = "debug"
   environment = ["A=b"]
   [runners.feature_flags]
     FF_NETWORK_PER_BUILD = true
+    FF_USE_FASTZIP = true
   [runners.cache]
     Type = "s3"
     MaxUploadedArchiveSize = 0
@@ -69,11 +70,12 @@ log_level = "debug"
     let docker = &config.entries[0].settings.docker;
     assert_eq!((docker.image.as_str(), docker.privileged, docker.services.len()), ("alpine:3", true, 1));
     assert_eq!(docker.pull_policy, ["if-not-present"]);
+    assert!(config.entries[0].settings.feature_flags["FF_NETWORK_PER_BUILD"]);
     assert_eq!((config.concurrent, config.entries[0].limit), (8, Some(4)));
     let names = [
         "shutdown_timeout",
         "session_server",
-        "runners.feature_flags",
+        "runners.feature_flags.FF_USE_FASTZIP",
         "runners.cache.Type",
         "runners.cache.s3",
         "runners.docker.cap_add",
@@ -99,6 +101,10 @@ fn every_mistake_has_its_line_and_its_cure() {
         ("concurent = 1\n", "line 1: unknown key `concurent`; did you mean `concurrent`?"),
         ("[[runners]]\nurll = \"x\"\n", "line 2: unknown key `urll` in [runners]; did you mean `url`?"),
         ("[fleet]\n\nidle = \"1m\"\n", "line 3: unknown key `idle` in [fleet]; did you mean `idle_time`?"),
+        (
+            "[[runners]]\n[runners.feature_flags]\nFF_TIMESTAMP = false\n",
+            "line 3: unknown key `FF_TIMESTAMP` in [runners.feature_flags]; did you mean `FF_TIMESTAMPS`?",
+        ),
         ("[runners.dcoker]\n", "line 1: unknown key `dcoker` in [runners]; did you mean `docker`?"),
         (
             "[[runners]]\n[runners.docker]\npriviliged = true\n",

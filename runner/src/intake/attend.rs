@@ -168,7 +168,7 @@ impl Attendance {
         let Some(trace) = &self.trace else { return };
         let mut writer = trace.writer();
         match writer.write_all(line.as_bytes()).and_then(|()| writer.close()) {
-            Ok(()) => self.text.iter_mut().for_each(|so_far| so_far.push_str(&line)),
+            Ok(()) => self.text = self.text.take().and_then(|_| so_far(trace)),
             Err(error) => {
                 tracing::warn!("cannot write the job's log: {error}");
                 self.text = None;
@@ -192,6 +192,12 @@ impl Attendance {
         }
         self.text.take()
     }
+}
+
+/// The log as it is now, with what it has of its own at the beginning of lines.
+fn so_far(trace: &Trace) -> Option<String> {
+    let text = trace.so_far().inspect_err(|error| tracing::warn!("{error}")).ok()?;
+    String::from_utf8(text).ok()
 }
 
 /// When the next line is due: after 3 s, 15 s, 30 s, then every minute.
@@ -221,5 +227,12 @@ pub(super) fn options(voice: &Voice, job: &Job, start: Start) -> trace::Options 
         Start::TakeOver(open_section) => trace::Start::TakeOver { open_section },
     };
     let directory = voice.directory.clone();
-    trace::Options { output_limit: OUTPUT_LIMIT, debug: job.debug, directory, start, masks: Masks::default() }
+    trace::Options {
+        output_limit: OUTPUT_LIMIT,
+        debug: job.debug,
+        timestamps: job.timestamps,
+        directory,
+        start,
+        masks: Masks::default(),
+    }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use warmstart_gitlab::Error;
 use warmstart_gitlab::client::{Acquired, Answer, Client, Health, Identity};
+use warmstart_gitlab::flags;
 use warmstart_gitlab::payload::Job;
 
 /// How long a request under way may still bring a job when the runner stops: dropping one can lose a job.
@@ -146,7 +147,7 @@ impl Intake {
 
     /// Journals a job, and refuses it at GitLab when that cannot be done: nobody else would ever hear of it.
     async fn take(&self, acquired: Acquired) {
-        let (id, token) = (acquired.job.id, acquired.job.token.clone());
+        let (id, token, timestamps) = (acquired.job.id, acquired.job.token.clone(), self.timestamps(&acquired.job));
         let name = acquired.job.job_info.name.clone();
         let project = acquired.job.job_info.project_full_path.clone();
         let event = Event::Acquired(Box::new(self.new_job(acquired)));
@@ -156,9 +157,8 @@ impl Intake {
             refused => {
                 let why = refused.err().map_or("another GitLab's job has the same id".to_owned(), |e| e.to_string());
                 tracing::error!(job = id, "cannot take the job: {why}; it is failed at GitLab");
-                if let Err(error) =
-                    self.client.job(id, &token).refuse(&format!("the runner cannot take it: {why}")).await
-                {
+                let why = format!("the runner cannot take it: {why}");
+                if let Err(error) = self.client.job(id, &token).refuse(&why, timestamps).await {
                     tracing::error!(job = id, "cannot fail the job at GitLab: {error}");
                 }
             }
@@ -178,6 +178,10 @@ impl Intake {
         last
     }
 
+    fn timestamps(&self, job: &Job) -> bool {
+        flags::is_on(flags::TIMESTAMPS, &self.entry.settings.feature_flags, job)
+    }
+
     fn new_job(&self, acquired: Acquired) -> NewJob {
         let Acquired { job, raw, correlation_id } = acquired;
         NewJob {
@@ -189,6 +193,7 @@ impl Intake {
             timeout: job.timeout(),
             correlation_id,
             debug: is_debug(&job),
+            timestamps: self.timestamps(&job),
             features: job.features,
             payload: raw.into(),
         }
@@ -210,8 +215,8 @@ fn is_protected(job: &Job) -> bool {
 
 /// Whether GitLab shows the log to few people only (protocol §1.7).
 fn is_debug(job: &Job) -> bool {
-    let on = |key: &str| job.variable(key).is_some_and(|value| matches!(value, "true" | "1" | "t" | "TRUE" | "True"));
-    on("CI_DEBUG_TRACE") || on("CI_DEBUG_SERVICES")
+    let is_on = |key: &&str| job.variable(key).and_then(flags::parse_bool) == Some(true);
+    ["CI_DEBUG_TRACE", "CI_DEBUG_SERVICES"].iter().any(is_on)
 }
 
 /// The line for a job whose entry is gone.

@@ -24,6 +24,7 @@ pub struct NewJob {
     pub correlation_id: String,
     pub features: Features,
     pub debug: bool,
+    pub timestamps: bool,
     pub payload: Arc<RawValue>,
 }
 
@@ -62,6 +63,9 @@ pub struct Job {
     /// Whether the log is one with restricted visibility (protocol §1.7).
     #[serde(default)]
     pub debug: bool,
+    /// Whether lines of the log carry their time (protocol §2.7).
+    #[serde(default)]
+    pub timestamps: bool,
     /// GitLab's answer, untouched; dropped at the barrier, because nobody may start the job again after it.
     #[serde(default, with = "raw")]
     pub payload: Option<Arc<RawValue>>,

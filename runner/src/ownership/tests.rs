@@ -120,6 +120,7 @@ fn new_job(id: u64) -> NewJob {
         correlation_id: "correlation".to_owned(),
         features: warmstart_gitlab::payload::Features::default(),
         debug: false,
+        timestamps: false,
         payload: RawValue::from_string(r#"{"id":1}"#.to_owned()).expect("JSON").into(),
     }
 }

@@ -96,6 +96,7 @@ impl Turn {
             correlation_id: new.correlation_id,
             features: new.features,
             debug: new.debug,
+            timestamps: new.timestamps,
             payload: Some(new.payload),
             generation: 0,
             losses: 0,

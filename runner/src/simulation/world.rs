@@ -362,6 +362,7 @@ fn job(id: u64, timeout: Duration) -> NewJob {
         correlation_id: String::new(),
         features: warmstart_gitlab::payload::Features::default(),
         debug: false,
+        timestamps: false,
         payload: RawValue::from_string("{}".to_owned()).expect("it is JSON").into(),
     }
 }

@@ -313,7 +313,14 @@ impl Work {
             Log::TakeOver { open_section } => trace::Start::TakeOver { open_section },
         };
         let directory = directory.to_owned();
-        let options = trace::Options { output_limit: 1 << 20, debug: false, directory, start, masks: Masks::default() };
+        let options = trace::Options {
+            output_limit: 1 << 20,
+            debug: false,
+            timestamps: true,
+            directory,
+            start,
+            masks: Masks::default(),
+        };
         Trace::open(self.client(), options).expect("a trace")
     }
 

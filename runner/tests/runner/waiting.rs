@@ -18,6 +18,20 @@ async fn a_job_without_an_executor_fails_with_the_reason_in_its_log() -> Result<
 }
 
 #[tokio::test]
+async fn feature_flags_of_the_configuration_are_the_runners_and_the_agents() -> Result<()> {
+    let mut bench = Bench::prepare("").await?;
+    let text = std::fs::read_to_string(bench.file("config.toml"))?;
+    std::fs::write(bench.file("config.toml"), text + "[runners.feature_flags]\nFF_TIMESTAMPS = false\n")?;
+    bench.start_runner()?;
+    let job = bench.gitlab.add_job(JobSpec::script(["true"]).variable("FF_TIMESTAMPS", "true"));
+    bench.gitlab.wait_log_contains(job, "Waiting for an executor").await;
+    assert!(bench.gitlab.log(job).starts_with(b"\x1b[0KWaiting"));
+    let work = bench.agent(&[]).await?.take().await?;
+    assert!(!work.assignment.settings.feature_flags["FF_TIMESTAMPS"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_job_that_is_canceled_while_it_waits_ends_canceled() -> Result<()> {
     let bench = Bench::start("").await?;
     let job = bench.gitlab.add_job(JobSpec::script(["true"]));

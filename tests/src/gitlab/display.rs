@@ -1,4 +1,6 @@
-//! A log as GitLab shows it: section markers gone, lines without their timestamps.
+//! A log as GitLab shows it: lines without their timestamps and put together again, section markers gone.
+
+use super::judge::timestamps::header;
 
 /// Writes a log for a terminal, piece by piece: markers are removed, colours kept.
 #[derive(Debug, Default)]
@@ -14,34 +16,38 @@ impl Terminal {
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
         let rest = self.rest.split_off(end + 1);
         let complete = std::mem::replace(&mut self.rest, rest);
-        String::from_utf8_lossy(&complete).lines().filter_map(line).collect()
+        untimed(&String::from_utf8_lossy(&complete)).lines().filter_map(line).collect()
     }
 
     /// Gives the last line, which has no end.
     pub fn finish(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.rest);
-        line(&String::from_utf8_lossy(&rest))
+        line(&untimed(&String::from_utf8_lossy(&rest)))
     }
 }
 
 /// One line for a terminal; none when it had nothing but markers.
 fn line(text: &str) -> Option<String> {
-    let text = strip_timestamp(text);
     let shown = strip_markers(text);
     let only_markers = shown.len() < text.len() && plain(&shown).trim().is_empty();
     (!only_markers).then(|| shown.replace("\x1b[0K", "").trim_end_matches('\r').to_owned())
 }
 
-/// `2026-05-05T12:00:00.000000Z 01O ` before a line (protocol §2.7).
-fn strip_timestamp(line: &str) -> &str {
-    let bytes = line.as_bytes();
-    let is_header = bytes.len() >= 32
-        && bytes[..4].iter().all(u8::is_ascii_digit)
-        && bytes[10] == b'T'
-        && &bytes[26..28] == b"Z "
-        && matches!(bytes[30], b'O' | b'E')
-        && matches!(bytes[31], b' ' | b'+');
-    if is_header { &line[32..] } else { line }
+/// A log without timestamps: headers gone, continuations joined to what they continue (protocol §2.7).
+#[must_use]
+pub fn untimed(log: &str) -> String {
+    let mut text = String::new();
+    for line in log.split_inclusive('\n') {
+        let Some(header) = header(line) else {
+            text.push_str(line);
+            continue;
+        };
+        if header.continues && text.ends_with('\n') {
+            text.pop();
+        }
+        text.push_str(header.text);
+    }
+    text
 }
 
 fn strip_markers(line: &str) -> String {
@@ -62,7 +68,7 @@ fn strip_markers(line: &str) -> String {
 #[must_use]
 pub fn plain(log: &str) -> String {
     let mut shown = String::new();
-    for text in log.lines().map(strip_timestamp) {
+    for text in untimed(log).lines() {
         let mut rest = &*strip_markers(text);
         while let Some(at) = rest.find("\x1b[") {
             shown.push_str(&rest[..at]);
@@ -90,7 +96,10 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_are_not_shown() {
-        assert_eq!(plain("2026-05-05T12:00:00.000000Z 01O hello"), "hello\n");
+    fn timestamps_are_not_shown_and_lines_are_put_together() {
+        let time = "2026-05-05T12:00:00.000000Z";
+        let log = format!("{time} 01O 10%\r\n{time} 01O+20%\r\n{time} 01O+\n{time} 01O \x1b[32;1mdone\n");
+        assert_eq!(untimed(&log), "10%\r20%\r\n\x1b[32;1mdone\n");
+        assert_eq!(plain(&log), "10%\r20%\ndone\n");
     }
 }

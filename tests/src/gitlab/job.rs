@@ -1,5 +1,6 @@
 //! What a test learns about a job.
 
+use super::display::untimed;
 use bytes::Bytes;
 use std::time::Instant;
 
@@ -100,7 +101,7 @@ pub struct Finished {
     pub failure_reason: Option<String>,
     /// As sent by the runner; absent means 0.
     pub exit_code: Option<i64>,
-    /// The stored log.
+    /// The stored log, as it was sent.
     pub log: Bytes,
     /// Uploads in the order of arrival.
     pub artifacts: Vec<Upload>,
@@ -109,9 +110,9 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The log as text; bytes that are no UTF-8 become U+FFFD.
+    /// The log as text without timestamps; bytes that are no UTF-8 become U+FFFD.
     #[must_use]
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.log).into_owned()
+        untimed(&String::from_utf8_lossy(&self.log))
     }
 }

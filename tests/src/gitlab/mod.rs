@@ -173,7 +173,7 @@ impl FakeGitlab {
         self.look(job, |job| job.state)
     }
 
-    /// The stored log now.
+    /// The stored log now, as it was sent.
     #[must_use]
     pub fn log(&self, job: JobId) -> Bytes {
         self.look(job, |job| Bytes::copy_from_slice(&job.log))
@@ -203,14 +203,14 @@ impl FakeGitlab {
         wait::expect(&self.shared, &format!("job {job} to end"), Some(job), look).await
     }
 
-    /// Waits until the log contains the text.
+    /// Waits until the log, without timestamps, contains the text.
     ///
     /// # Panics
     /// When patience ends, or when the job ends without it.
     pub async fn wait_log_contains(&self, job: JobId, text: &str) {
         let look = |state: &State| {
             let job = state.jobs.get(&job)?;
-            let found = String::from_utf8_lossy(&job.log).contains(text);
+            let found = display::untimed(&String::from_utf8_lossy(&job.log)).contains(text);
             (found || job.state.is_final()).then_some(found)
         };
         let found = wait::expect(&self.shared, &format!("`{text}` in the log of job {job}"), Some(job), look).await;

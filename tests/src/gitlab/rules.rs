@@ -59,6 +59,7 @@ rules! {
     B34 "§7.4 §1.7"  "After 416 the log is resent from the Range of the answer.";
     A35 "§7.4 §2.7"  "The stored log is what the final checksum and size say, UTF-8, without secrets, its sections balanced and in order.";
     B37 "§7.4 §2.7"  "A log that exceeded its limit ends with the notice right after the limit.";
+    A38 "§7.4 §2.7"  "Every line of the stored log begins with its time and stream, and a continuation follows its own stream's line; none does where the job turns FF_TIMESTAMPS off.";
     A40 "§7.5 §1.8"  "A job has running updates and then one final state, repeated only after a failure.";
     A41 "§7.5 §1.8"  "exit_code and failure_reason are there on failures, allowed, and absent on success.";
     B42 "§7.5 §1.8"  "After 202 the same update is repeated, not before the interval.";

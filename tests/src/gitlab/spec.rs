@@ -281,6 +281,12 @@ impl JobSpec {
         self
     }
 
+    /// Turns `FF_TIMESTAMPS` off.
+    #[must_use]
+    pub fn without_timestamps(self) -> Self {
+        self.variable("FF_TIMESTAMPS", "false")
+    }
+
     /// Replaces any part of the payload by its JSON pointer, or adds it (B26): `set("/image", json!(null))`.
     #[must_use]
     pub fn set(mut self, pointer: &str, value: Value) -> Self {

@@ -16,6 +16,25 @@ async fn a_job_runs_in_busybox_and_says_so() {
 }
 
 #[tokio::test]
+async fn every_line_has_its_time_and_stream_unless_the_job_says_otherwise() {
+    let lone = Lone::start().await;
+    let job = || JobSpec::script(["echo hello", "echo to stderr >&2", "printf '50%%\\r'; printf 'no end'"]);
+    let finished = lone.run(job()).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "no end\n");
+    let log = String::from_utf8_lossy(&finished.log);
+    for line in ["00O \x1b[0KRunning with ", "01O hello\n", "01E to stderr\n"] {
+        assert!(log.contains(&format!("Z {line}")), "{line:?} in {log}");
+    }
+    assert!(log.ends_with("\x1b[32;1mJob succeeded\x1b[0;m\n"), "{log}");
+    let finished = lone.run(job().without_timestamps()).await;
+    ended(&finished, JobState::Success);
+    let log = String::from_utf8_lossy(&finished.log);
+    assert!(log.starts_with("\x1b[0KRunning with ") && log.contains("\nhello\n"), "{log}");
+    says(&finished, "  feature flags: FF_TIMESTAMPS:false\n");
+}
+
+#[tokio::test]
 async fn bash_is_taken_where_the_image_has_it() {
     let lone = Lone::start().await;
     let spec = JobSpec::script(["[[ -n $BASH_VERSION ]] && echo this is bash", "false | true", "echo not here"]);

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Duration;
 use warmstart_gitlab::Timing;
 use warmstart_gitlab::client::{Acquired, Answer, Client, Identity, JobClient, Options};
+use warmstart_gitlab::flags;
 use warmstart_gitlab::info::Info;
 use warmstart_gitlab::mask::Masks;
 use warmstart_gitlab::payload::{Features, Job};
@@ -59,8 +60,13 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Queues a job and takes it.
+    /// Queues a job whose log has no timestamps, and takes it.
     pub async fn new(gitlab: &FakeGitlab, spec: JobSpec, timing: Timing) -> Self {
+        Self::timed(gitlab, spec.without_timestamps(), timing).await
+    }
+
+    /// Queues a job and takes it.
+    pub async fn timed(gitlab: &FakeGitlab, spec: JobSpec, timing: Timing) -> Self {
         let id = gitlab.add_job(spec);
         let client = client(gitlab, timing);
         let answer = request(&client, gitlab).await;
@@ -84,8 +90,9 @@ impl Taken {
 
     pub fn open_limited(&self, start: Start, output_limit: u64) -> Trace {
         let debug = self.job.variable("CI_DEBUG_TRACE") == Some("true");
+        let timestamps = flags::is_on(flags::TIMESTAMPS, &flags::Configured::new(), &self.job);
         let (directory, masks) = (std::env::temp_dir(), Masks::of_job(&self.job));
-        Trace::open(self.client.clone(), trace::Options { output_limit, debug, directory, start, masks })
+        Trace::open(self.client.clone(), trace::Options { output_limit, debug, timestamps, directory, start, masks })
             .expect("a log")
     }
 

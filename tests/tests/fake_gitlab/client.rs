@@ -85,6 +85,14 @@ pub(crate) fn section(name: &str, start: u64, end: u64) -> String {
     )
 }
 
+/// The time of every line.
+pub(crate) const TIME: &str = "2026-05-05T12:00:00.000000Z";
+
+/// The lines of a log, each with a time.
+pub(crate) fn timed(log: &str) -> String {
+    log.lines().map(|line| format!("{TIME} 01O {line}\n")).collect::<Vec<_>>().concat()
+}
+
 impl Talk {
     pub(crate) async fn start(options: Options) -> Result<Self> {
         let gitlab = FakeGitlab::start(options).await?;
@@ -97,17 +105,26 @@ impl Talk {
         self.hand.ask().await
     }
 
-    /// Queues a job and takes it.
+    /// Queues a job whose log has no timestamps, and takes it.
     pub(crate) async fn pick(&mut self, spec: JobSpec) -> Result<Picked> {
+        self.pick_timed(spec.without_timestamps()).await
+    }
+
+    async fn pick_timed(&mut self, spec: JobSpec) -> Result<Picked> {
         self.gitlab.add_job(spec);
         let answer = self.ask().await?;
         anyhow::ensure!(answer.status() == 201, "the request was answered {}", answer.status());
         Picked::new(answer.json().await?)
     }
 
-    /// Queues a job, takes it and starts it.
+    /// Queues a job whose log has no timestamps, takes it and starts it.
     pub(crate) async fn begin(&mut self, spec: JobSpec) -> Result<Picked> {
-        let job = self.pick(spec).await?;
+        self.begin_timed(spec.without_timestamps()).await
+    }
+
+    /// Queues a job, takes it and starts it.
+    pub(crate) async fn begin_timed(&mut self, spec: JobSpec) -> Result<Picked> {
+        let job = self.pick_timed(spec).await?;
         self.update(&job, &running(&job, b"")).await?;
         Ok(job)
     }

@@ -1,6 +1,6 @@
 //! Each rule catches a client that breaks it, and a correct exchange breaks none.
 
-use super::client::{Picked, Talk, failed, request_id, running, section, success, zip};
+use super::client::{Picked, TIME, Talk, failed, request_id, running, section, success, zip};
 use anyhow::Result;
 use reqwest::Method;
 use serde_json::json;
@@ -218,6 +218,10 @@ async fn break_rule(rule: Rule, talk: &mut Talk) -> Result<()> {
             let job = talk.begin(spec()).await?;
             talk.finish(&job, b"0123456789\n\x1b[33;1mJob's log exceeded limit of 5 bytes.\n").await?;
         }
+        Rule::A38 => {
+            let job = talk.begin_timed(spec()).await?;
+            talk.finish(&job, format!("{TIME} 01O 1%\r\n{TIME} 00O Running\n{TIME} 01O+2%\n").as_bytes()).await?;
+        }
         Rule::A40 => {
             let job = talk.begin(spec()).await?;
             talk.finish(&job, b"log").await?;
@@ -325,6 +329,37 @@ async fn a_stored_log_is_judged_as_a_whole() -> Result<()> {
     let job = talk.begin(spec().masked("SECRET", "s3cr3tvalue")).await?;
     talk.finish(&job, "[MASKED] glpat-[MASKED] é".as_bytes()).await?;
     talk.gitlab.assert_clean();
+    Ok(())
+}
+
+/// A log, the offset at which another executor took over, and whether the lines' timestamps are right.
+#[tokio::test]
+async fn timestamps_are_judged_up_to_the_limit_and_through_a_take_over() -> Result<()> {
+    let line = |text: &str| format!("{TIME} 00O {text}\n");
+    let notice = "\n\x1b[33;1mJob's log exceeded limit of 40 bytes.\n";
+    let cases = [
+        (line("a"), String::new(), true),
+        ("a\n".to_owned(), String::new(), false),
+        (format!("{}{}{notice}", line("a"), &TIME[..6]), String::new(), true),
+        (format!("{}{}", line("a"), &TIME[..6]), format!("\n{}", line("\x1b[0;mb")), true),
+        (line("a"), format!("\n\x1b[0;mb{}", line("c")), false),
+    ];
+    for (log, more, right) in cases {
+        let mut talk = Talk::start(Options::default()).await?;
+        let job = talk.begin_timed(spec()).await?;
+        talk.patch(&job, 0, log.as_bytes()).await?;
+        if !more.is_empty() {
+            talk.patch(&job, log.len(), more.as_bytes()).await?;
+        }
+        let whole = log + &more;
+        talk.update(&job, &success(&job, whole.as_bytes())).await?;
+        let found: Vec<_> = talk.gitlab.violations().iter().map(|violation| violation.rule).collect();
+        assert_eq!(found, if right { vec![] } else { vec![Rule::A38] }, "{whole:?}");
+    }
+    let mut talk = Talk::start(Options::default()).await?;
+    let job = talk.begin(spec()).await?;
+    talk.finish(&job, line("not wanted").as_bytes()).await?;
+    assert_eq!(talk.gitlab.violations()[0].rule, Rule::A38);
     Ok(())
 }
 

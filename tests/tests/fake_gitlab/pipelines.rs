@@ -1,6 +1,6 @@
 //! A pipeline runs for any runner that takes its jobs, and the program shows it.
 
-use super::client::{Hand, Picked, Talk, failed, running, section, success, zip};
+use super::client::{Hand, Picked, Talk, failed, running, section, success, timed, zip};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -45,7 +45,7 @@ async fn work(mut hand: Hand) -> Result<()> {
 async fn carry_out(hand: &Hand, job: &Picked) -> Result<()> {
     hand.update(job, &running(job, b"")).await?;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs();
-    let log = format!("{}hello from the script\n", section("step_script", now, now + 2));
+    let log = timed(&format!("{}hello from the script\n", section("step_script", now, now + 2)));
     hand.patch(job, 0, log.as_bytes()).await?;
     for entry in job.payload["artifacts"].as_array().into_iter().flatten() {
         let query = format!(

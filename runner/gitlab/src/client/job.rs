@@ -4,6 +4,7 @@ use super::Client;
 use super::answer::{interval, job_status, read, signal, stored};
 use super::transport::Call;
 use crate::sections::{Level, line};
+use crate::trace::stamped;
 use crate::update::{FailureReason, LogState, Signal, State, Update, UpdateAnswer, Verdict};
 use crate::{Error, info::Info, secret::Secret};
 use bytes::Bytes;
@@ -75,9 +76,11 @@ impl JobClient {
     }
 
     /// Fails a job that will not run here, and says why in its log: the running update that must come first, one line, the
-    /// end with `runner_system_failure`. Needs no file; each call is tried once (over the retry layer).
-    pub async fn refuse(&self, why: &str) -> Result<(), Error> {
-        let text = line(Level::Error, &format!("Job failed (system failure): {why}"));
+    /// end with `runner_system_failure`. Needs no file; each call is tried once (over the retry layer). `timestamps` is
+    /// `FF_TIMESTAMPS`.
+    pub async fn refuse(&self, why: &str, timestamps: bool) -> Result<(), Error> {
+        let line = line(Level::Error, &format!("Job failed (system failure): {why}"));
+        let text = if timestamps { stamped(&line) } else { line };
         let whole = LogState { checksum: Some(crc32fast::hash(text.as_bytes())), bytes: text.len() as u64 };
         self.update(&Update::running()).await?;
         let stored = self.patch_trace(0, text.into(), false).await?.verdict == PatchVerdict::Stored;

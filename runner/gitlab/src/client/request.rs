@@ -126,7 +126,7 @@ impl Client {
             token: Secret,
         }
         let Ok(Least { id, token }) = serde_json::from_slice(payload) else { return };
-        if let Err(error) = self.job(id, &token).refuse("the runner cannot read what GitLab sent").await {
+        if let Err(error) = self.job(id, &token).refuse("the runner cannot read what GitLab sent", true).await {
             tracing::warn!(job = id, %error, "cannot fail a job that cannot be decoded");
         }
     }

@@ -19,6 +19,8 @@ pub(super) struct Log {
     full: bool,
     /// The first failure of the file. From then on the log has a hole, and its job cannot end well.
     broken: Option<(std::io::ErrorKind, String)>,
+    /// The writer of the last entry.
+    last: Option<usize>,
 }
 
 impl Log {
@@ -26,7 +28,7 @@ impl Log {
         let what = || format!("create the job's log in {}", directory.display());
         let file = tempfile::tempfile_in(directory).map_err(|source| Error::File { what: what(), source })?;
         let checksum = crc32fast::Hasher::new();
-        Ok(Self { file: Arc::new(file), bytes: 0, checksum, limit, full: false, broken: None })
+        Ok(Self { file: Arc::new(file), bytes: 0, checksum, limit, full: false, broken: None, last: None })
     }
 
     /// Appends; at the limit it appends what fits and the notice, and drops everything from then on.
@@ -42,6 +44,19 @@ impl Log {
         self.full = true;
         self.write(&text.as_bytes()[..text.floor_char_boundary(room)])?;
         self.write(limit_notice(self.limit).as_bytes())
+    }
+
+    /// Appends a writer's entries.
+    pub(super) fn append_entries(&mut self, writer: usize, entries: &str) -> std::io::Result<()> {
+        if !entries.is_empty() {
+            self.last = Some(writer);
+        }
+        self.append(entries)
+    }
+
+    /// Whether the last entry is that writer's.
+    pub(super) fn is_last(&self, writer: usize) -> bool {
+        self.last == Some(writer)
     }
 
     /// Appends what is in the log already elsewhere; its notice too, if it was full.

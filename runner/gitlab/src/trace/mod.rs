@@ -4,6 +4,7 @@ mod finish;
 mod log;
 mod position;
 mod sender;
+mod stamp;
 mod text;
 mod writer;
 
@@ -22,6 +23,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use crate::update::Signal;
 pub use finish::Finished;
+pub use stamp::Stream;
+pub(crate) use stamp::stamped;
 pub use writer::Writer;
 
 /// How a log is kept and sent.
@@ -31,6 +34,8 @@ pub struct Options {
     pub output_limit: u64,
     /// `CI_DEBUG_TRACE` or `CI_DEBUG_SERVICES` is on: GitLab shows the log to few people only.
     pub debug: bool,
+    /// `FF_TIMESTAMPS` is on: every line begins with its time and stream (protocol §2.7).
+    pub timestamps: bool,
     /// Where the log's (unlinked) temporary file is made.
     pub directory: PathBuf,
     /// How the log begins.
@@ -47,7 +52,7 @@ pub const OUTPUT_LIMIT: u64 = 4 * 1024 * 1024;
 pub enum Start {
     /// Empty, here and at GitLab.
     Fresh,
-    /// With this log so far, already masked; GitLab may have less of it, never more.
+    /// With this log so far, already masked and with its timestamps; GitLab may have less of it, never more.
     Continue(Vec<u8>),
     /// Somewhere after what a lost process sent. GitLab's size is the truth; the log goes on with a newline, a
     /// colour reset and the end of the open section. No checksum is ever sent.
@@ -61,6 +66,9 @@ pub enum Start {
 #[derive(Debug)]
 struct Shared {
     log: Mutex<Log>,
+    timestamps: bool,
+    /// Counts the writers.
+    writers: AtomicUsize,
     masks: Mutex<Masks>,
     /// Counts the changes of `masks`, so that a write need not lock them.
     masks_version: AtomicUsize,
@@ -76,6 +84,14 @@ impl Shared {
     fn masks(&self) -> (usize, Masks) {
         let masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
         (self.masks_version.load(Ordering::Acquire), masks.clone())
+    }
+
+    /// The whole log.
+    fn text(&self) -> Result<Vec<u8>, Error> {
+        self.check()?;
+        let file = self.log.lock().unwrap_or_else(PoisonError::into_inner).file();
+        let length = usize::try_from(self.size().0).unwrap_or(usize::MAX);
+        Ok(log::read(&file, 0, length)?.into())
     }
 
     /// Fails if the log's file ever did.
@@ -101,20 +117,33 @@ impl Trace {
     /// Makes the file and begins to send. Must be called within a tokio runtime. GitLab need not be there.
     pub fn open(client: JobClient, options: Options) -> Result<Self, Error> {
         let mut log = Log::create(&options.directory, options.output_limit)?;
-        let position = begin(&mut log, &options.start)
+        let position = begin(&mut log, &options.start, options.timestamps)
             .map_err(|source| Error::File { what: "write the beginning of the job's log".into(), source })?;
         let masks = Mutex::new(options.masks);
-        let shared = Arc::new(Shared { log: Mutex::new(log), masks, masks_version: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared {
+            log: Mutex::new(log),
+            timestamps: options.timestamps,
+            writers: AtomicUsize::new(0),
+            masks,
+            masks_version: AtomicUsize::new(0),
+        });
         let sender = Sender::new(client, &shared, options.debug, position);
         let (stop, signal, stored) = (CancellationToken::new(), sender.signal(), sender.stored());
         let sender = AbortOnDropHandle::new(tokio::spawn(sender.run(stop.clone())));
         Ok(Self { shared, signal, stored, stop, sender })
     }
 
-    /// A new stream into the log, masked with its own state.
+    /// A writer of the runner's own lines.
     #[must_use]
     pub fn writer(&self) -> Writer {
-        Writer::new(&self.shared)
+        self.stream(Stream::Runner)
+    }
+
+    /// A new writer into the log, masked with its own state. What it writes goes into the log in whole lines where
+    /// the log has timestamps.
+    #[must_use]
+    pub fn stream(&self, stream: Stream) -> Writer {
+        Writer::new(&self.shared, stream)
     }
 
     /// Masks these values too from the next write on, in all writers; what a writer holds back already is looked
@@ -143,6 +172,11 @@ impl Trace {
         self.shared.size().0
     }
 
+    /// The log so far, for [`Start::Continue`]. Only for short logs: it is read into memory.
+    pub fn so_far(&self) -> Result<Vec<u8>, Error> {
+        self.shared.text()
+    }
+
     /// Ends the job: sends what is left of the log, then the final state until GitLab says 200 or refuses for good.
     /// Writers must be closed before; what they write later is dropped.
     ///
@@ -169,10 +203,7 @@ impl Trace {
                 tracing::warn!("GitLab did not take the log within {limit:?}; the next owner of the job sends it");
             }
         }
-        shared.check()?;
-        let file = shared.log.lock().unwrap_or_else(PoisonError::into_inner).file();
-        let length = usize::try_from(shared.size().0).unwrap_or(usize::MAX);
-        Ok(log::read(&file, 0, length)?.into())
+        shared.text()
     }
 
     async fn stopped(self) -> Result<Sender, Error> {
@@ -184,13 +215,15 @@ impl Trace {
 }
 
 /// Writes the beginning of a log and says where it lies in GitLab's.
-fn begin(log: &mut Log, start: &Start) -> std::io::Result<Position> {
+fn begin(log: &mut Log, start: &Start, timestamps: bool) -> std::io::Result<Position> {
     match start {
         Start::Fresh => Ok(Position::whole()),
         Start::Continue(so_far) => log.begin_with(so_far).map(|()| Position::whole()),
         Start::TakeOver { open_section } => {
             let now = jiff::Timestamp::now().as_second();
-            log.append(&sections::take_over(open_section.as_deref(), now)).map(|()| Position::taken_over())
+            let ends = sections::take_over(open_section.as_deref(), now);
+            let ends = if timestamps { stamped(&ends) } else { ends };
+            log.append(&format!("\n{ends}")).map(|()| Position::taken_over())
         }
     }
 }

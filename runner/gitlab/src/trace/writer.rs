@@ -1,14 +1,17 @@
 //! Streams into a log.
 
 use super::Shared;
+use super::stamp::{Stamper, Stream};
 use super::text::Text;
 use crate::mask::{PIECE, Pipeline};
+use jiff::Timestamp;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 /// A masked stream into the log: cheap, synchronous, never blocks for the network. Bytes that may be the beginning
-/// of a masked value are held back until that is decided; dropping or closing the writer writes them.
+/// of a masked value are held back until that is decided, and with timestamps the beginning of a line; dropping or
+/// closing the writer writes them.
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
@@ -16,20 +19,27 @@ pub struct Writer {
     masks: usize,
     pipeline: Pipeline,
     text: Text,
+    /// Where lines carry their time.
+    stamper: Option<Stamper>,
+    number: usize,
     masked: Vec<u8>,
     decoded: String,
+    entries: String,
 }
 
 impl Writer {
-    pub(super) fn new(shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, stream: Stream) -> Self {
         let (masks, current) = shared.masks();
         Self {
             shared: Arc::clone(shared),
             masks,
             pipeline: Pipeline::new(&current),
             text: Text::default(),
+            stamper: shared.timestamps.then(|| Stamper::new(stream)),
+            number: shared.writers.fetch_add(1, Ordering::Relaxed),
             masked: Vec::new(),
             decoded: String::new(),
+            entries: String::new(),
         }
     }
 
@@ -58,7 +68,14 @@ impl Writer {
     fn append(&mut self, last: bool) -> io::Result<()> {
         self.decoded.clear();
         self.text.decode(&self.masked, last, &mut self.decoded);
-        self.shared.log.lock().unwrap_or_else(PoisonError::into_inner).append(&self.decoded)
+        let mut log = self.shared.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stamper) = &mut self.stamper else { return log.append(&self.decoded) };
+        self.entries.clear();
+        stamper.push(&self.decoded, Timestamp::now(), log.is_last(self.number), &mut self.entries);
+        if last {
+            stamper.finish(&mut self.entries);
+        }
+        log.append_entries(self.number, &self.entries)
     }
 }
 
@@ -84,6 +101,61 @@ impl Drop for Writer {
     fn drop(&mut self) {
         if let Err(error) = self.end() {
             tracing::warn!(%error, "cannot write the end of a stream to the job's log");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::log::Log;
+    use super::super::stamp::tests::joined;
+    use super::*;
+    use crate::mask::{Masker, Masks};
+    use proptest::prelude::*;
+    use std::io::Write;
+    use std::sync::Mutex;
+    use std::sync::atomic::AtomicUsize;
+
+    /// The log after these writes of one stream.
+    fn logged(masks: &Masks, pieces: &[Vec<u8>]) -> String {
+        let shared = Arc::new(Shared {
+            log: Mutex::new(Log::create(&std::env::temp_dir(), u64::MAX).expect("a log")),
+            timestamps: true,
+            writers: AtomicUsize::new(0),
+            masks: Mutex::new(masks.clone()),
+            masks_version: AtomicUsize::new(0),
+        });
+        let mut writer = Writer::new(&shared, Stream::Stdout);
+        for piece in pieces {
+            writer.write_all(piece).expect("written");
+        }
+        writer.close().expect("written");
+        String::from_utf8(shared.text().expect("the log")).expect("UTF-8")
+    }
+
+    /// What a stream's bytes are in the log, without any timestamps.
+    fn masked(masks: &Masks, bytes: &[u8]) -> String {
+        let mut masker = Masker::new(Vec::new(), masks);
+        masker.write_all(bytes).expect("a Vec takes all");
+        let text = String::from_utf8_lossy(&masker.finish().expect("a Vec takes all")).into_owned();
+        if text.is_empty() || text.ends_with('\n') { text } else { text + "\n" }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn however_a_stream_is_cut_into_writes_its_log_has_the_same_masked_lines(
+            writes in prop::collection::vec(prop_oneof![
+                "(secret|line one\nline two|sec|glpat-|ret|one|\n|\r| ){0,4}".prop_map(String::into_bytes),
+                prop::collection::vec(any::<u8>(), 0..4),
+                "[a-f]{5000}".prop_map(String::into_bytes),
+            ], 0..16),
+        ) {
+            let masks = Masks::new(["secret", "line one\nline two"], [""; 0]);
+            let log = logged(&masks, &writes);
+            prop_assert_eq!(joined(&log), masked(&masks, &writes.concat()));
+            prop_assert!(!log.contains("secret"));
         }
     }
 }

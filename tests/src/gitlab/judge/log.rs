@@ -1,6 +1,6 @@
-//! A whole log, when its job has ended (A35, B37).
+//! A whole log, when its job has ended (A35, B37, A38).
 
-use super::{Found, sections, when};
+use super::{Found, sections, timestamps, when};
 use crate::gitlab::rules::Rule;
 use crate::gitlab::state::Job;
 use serde_json::Value;
@@ -35,6 +35,8 @@ pub(in crate::gitlab) fn judge(job: &Job, output: &Value) -> Found {
     found.extend(judge_secrets(job, log));
     let cut = log.rfind(NOTICE);
     found.extend(cut.and_then(|at| judge_notice(log, at)));
+    let own = cut.and_then(|at| log[..at].rfind('\n')).map_or(log, |end| &log[..end]);
+    found.extend(timestamps::judge(job, own, cut.is_some()));
     if cut.is_none() {
         found.extend(judge_sections(job, log));
     }

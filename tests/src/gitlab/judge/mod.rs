@@ -9,6 +9,7 @@ pub(super) mod log;
 pub(super) mod pace;
 pub(super) mod runner;
 pub(super) mod sections;
+pub(super) mod timestamps;
 pub(super) mod trace;
 pub(super) mod update;
 
