@@ -5,6 +5,7 @@ pub mod auth;
 pub mod build;
 pub mod config;
 pub mod container;
+pub mod dind;
 pub mod helper;
 pub mod labels;
 pub mod network;

@@ -2,6 +2,7 @@
 
 use crate::docker::config::{Spec, body};
 use crate::docker::container::Container;
+use crate::docker::dind;
 use crate::docker::labels::service_suffix;
 use crate::docker::network::Network;
 use crate::docker::pull::Image;
@@ -157,8 +158,12 @@ impl Starter<'_> {
             ..Spec::default()
         };
         let suffix = service_suffix(&name.service, index);
-        let id = self.sandbox.create(&suffix, body(spec, self.docker)?, &definition.platform).await?;
+        let mut body = body(spec, self.docker)?;
+        let start = dind::Start::of(&definition.name, &body, &self.sandbox.docker, &self.docker.dind_services).await?;
+        start.change(&mut body);
+        let id = self.sandbox.create(&suffix, body, &definition.platform).await?;
         let container = Container { docker: self.sandbox.docker.clone(), id };
+        start.furnish(&container).await;
         container.start().await?;
         let addresses = self.addresses(&container).await?;
         let aliases = aliases.into_iter().chain(container.id.get(..12).map(str::to_owned)).collect();

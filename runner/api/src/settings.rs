@@ -66,6 +66,8 @@ pub struct Docker {
     pub allowed_images: Vec<String>,
     /// Globs of images that services may use; empty means all.
     pub allowed_services: Vec<String>,
+    /// Globs of services that are docker-in-docker and shall start at once; empty means none.
+    pub dind_services: Vec<String>,
     /// Bytes of `/dev/shm`; 0 means Docker's default.
     pub shm_size: i64,
     /// The network of all containers; empty means the default bridge, or one per build.
@@ -106,6 +108,7 @@ impl Default for Docker {
             allowed_pull_policies: Vec::new(),
             allowed_images: Vec::new(),
             allowed_services: Vec::new(),
+            dind_services: vec!["**/docker:*dind*".to_owned()],
             shm_size: 0,
             network_mode: String::new(),
             network_mtu: 0,

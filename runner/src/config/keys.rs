@@ -189,6 +189,7 @@ static DOCKER: Table = Table {
         "allowed_pull_policies",
         "allowed_images",
         "allowed_services",
+        "dind_services",
         "shm_size",
         "network_mode",
         "network_mtu",
