@@ -1,7 +1,8 @@
 //! GitLab, runner, proxy and executors, put together.
 
+use super::daemon::Daemon;
 use super::executors::{Executor, executors_below};
-use super::machine::{BUSYBOX, binary, containers_labelled, host_for_containers};
+use super::machine::{BUSYBOX, binary};
 use super::process::{Ended, Process};
 use super::wait::eventually;
 use crate::faults::Proxy;
@@ -23,6 +24,10 @@ pub struct Setup {
     pub max: usize,
     /// The image of jobs that name none.
     pub image: String,
+    /// Where the executors' Docker is.
+    pub daemon: Daemon,
+    /// Lines of the `[runners.docker]` section, besides `image`, `pull_policy` and `volumes`.
+    pub docker: Vec<String>,
     /// Docker volumes of every job.
     pub volumes: Vec<String>,
     /// Environment of every job.
@@ -41,6 +46,8 @@ impl Default for Setup {
             gitlab: Options::default(),
             max: 2,
             image: BUSYBOX.to_owned(),
+            daemon: Daemon::default(),
+            docker: Vec::new(),
             volumes: Vec::new(),
             environment: Vec::new(),
             fleet: Vec::new(),
@@ -58,6 +65,7 @@ pub struct Deployment {
     pub proxy: Proxy,
     /// A directory that is mounted as `/evidence` into every job: what a script leaves there counts, whatever the log says.
     pub evidence: PathBuf,
+    daemon: Daemon,
     directory: TempDir,
     runner: Option<Process>,
 }
@@ -74,7 +82,7 @@ impl Deployment {
     /// Starts everything but the runner.
     pub async fn prepare(setup: Setup) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("warmstart-").tempdir().context("make a directory")?;
-        let host = host_for_containers()?;
+        let host = setup.daemon.host_for_containers()?;
         let options = Options { listen: vec![SocketAddr::new(host, 0)], ..setup.gitlab.clone() };
         let gitlab = FakeGitlab::start(options).await?;
         let listen = free_port().await?;
@@ -84,7 +92,7 @@ impl Deployment {
         for part in ["evidence", "state", "cache", "executors"] {
             std::fs::create_dir(directory.path().join(part)).context("make a directory")?;
         }
-        let deployment = Self { gitlab, proxy, evidence, directory, runner: None };
+        let deployment = Self { gitlab, proxy, evidence, daemon: setup.daemon, directory, runner: None };
         let config = deployment.config(&setup, listen)?;
         std::fs::write(deployment.config_path(), config).context("write the configuration")?;
         Ok(deployment)
@@ -107,7 +115,7 @@ impl Deployment {
         let mut command = Command::new(binary("warmstart-runner")?);
         command.arg("run").arg("--config").arg(self.config_path());
         command.env("WARMSTART_RUNNER_TOKEN", self.gitlab.runner_token());
-        command.env("NO_COLOR", "1");
+        command.env("NO_COLOR", "1").envs(self.daemon.environment());
         self.runner = Some(Process::start(command, &self.runner_log_path())?);
         Ok(())
     }
@@ -167,7 +175,7 @@ impl Deployment {
         self.wait_executors(0).await;
         for executor in executors {
             eventually(&format!("nothing of executor {} is left in Docker", executor.id), async || {
-                let left = containers_labelled(&format!("warmstart.executor={}", executor.id));
+                let left = self.daemon.containers_labelled(&format!("warmstart.executor={}", executor.id));
                 left.ok().filter(Vec::is_empty)
             })
             .await;
@@ -219,6 +227,7 @@ environment = {environment:?}
 image = "{image}"
 pull_policy = "if-not-present"
 volumes = {volumes:?}
+{docker}
 
 [runners.cache]
 store = "{cache}"
@@ -226,6 +235,7 @@ store = "{cache}"
             proxy = self.proxy.address(),
             idle = setup.idle_time,
             fleet = setup.fleet.join("\n"),
+            docker = setup.docker.join("\n"),
             agent = binary("warmstart-agent")?.display(),
             url = self.gitlab.url(),
             environment = setup.environment,
@@ -242,15 +252,16 @@ impl Drop for Deployment {
         }
         self.executors().iter().for_each(Executor::kill);
         for directory in std::fs::read_dir(self.executors_path()).into_iter().flatten().flatten() {
-            purge(&directory.file_name().to_string_lossy());
+            purge(&directory.file_name().to_string_lossy(), self.daemon);
         }
     }
 }
 
 /// Removes what an executor has left in Docker.
-fn purge(executor: &str) {
+fn purge(executor: &str, daemon: Daemon) {
     let agent = binary("warmstart-agent").map(std::process::Command::new);
-    let _ = agent.and_then(|mut agent| Ok(agent.args(["purge", "--executor", executor]).status()?));
+    let _ = agent
+        .and_then(|mut agent| Ok(agent.args(["purge", "--executor", executor]).envs(daemon.environment()).status()?));
 }
 
 /// Shows what the parts have logged, where a failed test's reader finds it.

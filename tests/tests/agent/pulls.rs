@@ -1,44 +1,28 @@
 //! Images from a real registry, which asks for a password.
 
 use crate::lone::{Lone, ended, says};
-use std::net::TcpListener;
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
-use tempfile::TempDir;
 use warmstart_tests::gitlab::{Finished, JobSpec, JobState};
-use warmstart_tests::harness::{BUSYBOX, eventually};
+use warmstart_tests::harness::{BUSYBOX, Registry};
 
-const USER: &str = "ali";
-const PASSWORD: &str = "open-sesame";
-/// The password's bcrypt hash at the lowest cost.
-const HTPASSWD: &str = "ali:$2b$04$XvBEWJo2o2kUEABqHv09Jeq.kdtPXOeU6BQWJYnbJcRr3.kL5Hd1C\n";
+const USER: &str = Registry::USER;
+const PASSWORD: &str = Registry::PASSWORD;
 
-/// Debian's `docker-registry` with one image in it, which this machine does not have under that name.
-struct Registry {
-    server: std::process::Child,
+/// A registry with one image in it, which this machine does not have under that name.
+struct Stocked {
     host: String,
     image: String,
-    _directory: TempDir,
+    _registry: Registry,
 }
 
-#[expect(clippy::unwrap_used, reason = "what cannot be set up has failed the test")]
-impl Registry {
+impl Stocked {
     async fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let at = directory.path().display();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let host = format!("127.0.0.1:{port}");
-        std::fs::write(directory.path().join("htpasswd"), HTPASSWD).unwrap();
-        let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {at}/storage\n\
-             http:\n  addr: {host}\nauth:\n  htpasswd:\n    realm: test\n    path: {at}/htpasswd\n"
-        );
-        std::fs::write(directory.path().join("config.yml"), config).unwrap();
-        let mut serve = Command::new("docker-registry");
-        serve.arg("serve").arg(directory.path().join("config.yml")).stdout(Stdio::null()).stderr(Stdio::null());
-        let server = serve.spawn().expect("docker-registry is installed by tests/setup/install");
-        eventually("the registry listens", async || std::net::TcpStream::connect(&host).ok()).await;
+        let registry = Registry::start(Ipv4Addr::LOCALHOST.into()).await.expect("a registry");
+        let host = registry.host.clone();
         let image = format!("{host}/team/busybox:1");
-        let login = directory.path().join("login").display().to_string();
+        let directory = tempfile::tempdir().expect("a directory");
+        let login = directory.path().display().to_string();
         docker(&["--config", &login, "login", "--username", USER, "--password", PASSWORD, &host]);
         // An image of its own: another test must not remove it under this one.
         let container = docker(&["create", BUSYBOX]);
@@ -46,7 +30,7 @@ impl Registry {
         docker(&["rm", &container]);
         docker(&["--config", &login, "push", "--quiet", &image]);
         docker(&["rmi", &image]);
-        Self { server, host, image, _directory: directory }
+        Self { host, image, _registry: registry }
     }
 
     fn job(&self) -> JobSpec {
@@ -54,9 +38,8 @@ impl Registry {
     }
 }
 
-impl Drop for Registry {
+impl Drop for Stocked {
     fn drop(&mut self) {
-        let _ = self.server.kill().and_then(|()| self.server.wait());
         let _ = Command::new("docker").args(["rmi", &self.image]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }
@@ -76,7 +59,7 @@ fn is_pulled(finished: &Finished, credentials: &str) {
 
 #[tokio::test]
 async fn an_image_is_pulled_with_the_jobs_own_credentials() {
-    let (registry, lone) = (Registry::start().await, Lone::start().await);
+    let (registry, lone) = (Stocked::start().await, Lone::start().await);
     let finished = lone.run(registry.job().registry(&registry.host, USER, PASSWORD)).await;
     is_pulled(&finished, "job payload (GitLab Registry)");
 }
@@ -84,7 +67,7 @@ async fn an_image_is_pulled_with_the_jobs_own_credentials() {
 #[tokio::test]
 async fn an_image_is_pulled_with_docker_auth_config_before_the_jobs_own_credentials() {
     use base64::Engine as _;
-    let (registry, lone) = (Registry::start().await, Lone::start().await);
+    let (registry, lone) = (Stocked::start().await, Lone::start().await);
     let auth = base64::engine::general_purpose::STANDARD.encode(format!("{USER}:{PASSWORD}"));
     let config = serde_json::json!({ "auths": { &registry.host: { "auth": auth } } }).to_string();
     let job = registry.job().variable("DOCKER_AUTH_CONFIG", &config).registry(&registry.host, USER, "wrong");
@@ -93,7 +76,7 @@ async fn an_image_is_pulled_with_docker_auth_config_before_the_jobs_own_credenti
 
 #[tokio::test]
 async fn an_image_is_always_pulled_where_the_policy_says_so() {
-    let registry = Registry::start().await;
+    let registry = Stocked::start().await;
     let lone = Lone::start().await.with(&["--pull-policy", "always"]);
     docker(&["tag", BUSYBOX, &registry.image]);
     let job = registry.job().registry(&registry.host, USER, PASSWORD);
@@ -104,7 +87,7 @@ async fn an_image_is_always_pulled_where_the_policy_says_so() {
 
 #[tokio::test]
 async fn a_wrong_password_fails_the_job_and_names_image_and_credentials_but_not_the_password() {
-    let (registry, lone) = (Registry::start().await, Lone::start().await);
+    let (registry, lone) = (Stocked::start().await, Lone::start().await);
     let finished = lone.run(registry.job().registry(&registry.host, USER, "not-the-one")).await;
     ended(&finished, JobState::Failed);
     assert_eq!(finished.failure_reason.as_deref(), Some("runner_configuration_error"), "{}", finished.text());
