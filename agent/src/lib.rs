@@ -15,5 +15,6 @@ pub mod script;
 pub mod signals;
 pub mod stage;
 pub mod standalone;
+pub mod times;
 pub mod variables;
 pub mod workspace;

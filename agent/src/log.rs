@@ -1,10 +1,12 @@
 //! The job's log as the stages write it: lines of the runner, sections, and the streams of scripts (protocol §2.7).
 
 use crate::docker::attach::Sinks;
+use crate::times::Times;
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 use tokio::sync::watch;
 use warmstart_gitlab::sections::{self, Level};
 use warmstart_gitlab::trace::{Stream, Trace, Writer};
@@ -24,12 +26,16 @@ struct Shared {
     stored: watch::Sender<Option<String>>,
     /// Whether the server knows sections.
     sections: bool,
+    begun: Instant,
 }
 
 /// The log's sections here, which are ahead of GitLab's.
 #[derive(Default)]
 struct Sections {
-    open: Option<String>,
+    /// The open section, and since when it is.
+    open: Option<(String, Instant)>,
+    /// How long those took that are ended.
+    times: Times,
     /// The section that is open in GitLab's part.
     stored: Option<String>,
     /// Where the open section changed, as long as GitLab does not have that part.
@@ -37,6 +43,13 @@ struct Sections {
 }
 
 impl Sections {
+    /// Notes how long the open section took. Its name.
+    fn close(&mut self) -> Option<String> {
+        let (name, since) = self.open.take()?;
+        self.times.add(&name, since.elapsed());
+        Some(name)
+    }
+
     /// The section that is open in GitLab's part, which is so many bytes now.
     fn catch_up(&mut self, bytes: u64) -> Option<&str> {
         while let Some((_, section)) = self.ahead.pop_front_if(|(at, _)| *at <= bytes) {
@@ -59,7 +72,8 @@ impl Log {
         let own = Mutex::new(Some(trace.writer()));
         let (section, stored) = (Mutex::default(), watch::Sender::new(None));
         let progress = trace.stored();
-        let shared = Arc::new(Shared { trace: Mutex::new(Some(trace)), own, section, stored, sections });
+        let shared =
+            Arc::new(Shared { trace: Mutex::new(Some(trace)), own, section, stored, sections, begun: Instant::now() });
         tokio::spawn(follow(Arc::downgrade(&shared), progress));
         Self { shared }
     }
@@ -119,7 +133,7 @@ impl Log {
     /// Writes a change of section and notes where it is: locked, or GitLab could have it before it is noted.
     fn change_section(&self, open: Option<String>, text: &str) {
         let mut section = lock(&self.shared.section);
-        section.open.clone_from(&open);
+        section.open = open.clone().map(|name| (name, Instant::now()));
         self.write(text);
         if let Some(trace) = lock(&self.shared.trace).as_ref() {
             section.ahead.push_back((trace.written(), open));
@@ -128,9 +142,17 @@ impl Log {
 
     /// Ends the open section, if one is: also that of a stage that was stopped in the middle.
     pub fn end_section(&self) {
-        let Some(name) = lock(&self.shared.section).open.take() else { return };
+        let Some(name) = lock(&self.shared.section).close() else { return };
         let end = if self.shared.sections { sections::end(&name, now()) } else { String::new() };
         self.change_section(None, &end);
+    }
+
+    /// How long each section took that has ended.
+    pub fn print_times(&self) {
+        let line = lock(&self.shared.section).times.line(self.shared.begun.elapsed());
+        if let Some(line) = line {
+            self.print(&line);
+        }
     }
 
     /// The section that is open in the part of the log that GitLab has, as it changes.

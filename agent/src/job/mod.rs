@@ -119,6 +119,9 @@ async fn conclude(verdict: Verdict, log: &Log, order: &Order) -> End {
         ),
     };
     log.end_section();
+    if order.stage_times() {
+        log.print_times();
+    }
     let (level, text) = outcome.last_line();
     log.write(&line(level, &text));
     let report = outcome.report(&order.job.features);

@@ -59,6 +59,13 @@ impl Order {
         flags::is_on(name, &self.settings.feature_flags, &self.job)
     }
 
+    /// Whether the log ends with the time of each stage: as the job says, else the runner.
+    #[must_use]
+    pub fn stage_times(&self) -> bool {
+        let asked = self.job.variable("WARMSTART_STAGE_TIMES").and_then(flags::parse_bool);
+        asked.unwrap_or(self.settings.stage_times)
+    }
+
     /// How the trace begins.
     #[must_use]
     pub fn log_start(&self) -> Start {

@@ -78,6 +78,7 @@ static RUNNERS: Table = Table {
         "post_get_sources_script",
         "pre_build_script",
         "post_build_script",
+        "stage_times",
         "tls-ca-file",
         "unhealthy_requests_limit",
         "unhealthy_interval",

@@ -22,6 +22,7 @@ fn little_is_enough() {
     assert_eq!((config.concurrent, config.policy.max, config.rules.max_use_count), (1, 1, 1));
     assert_eq!(config.check_interval, Duration::from_secs(3));
     assert_eq!(entry.settings.docker.volumes, ["/cache"]);
+    assert!(entry.settings.stage_times);
 }
 
 #[test]
@@ -45,6 +46,7 @@ log_level = "debug"
   executor = "docker"
   limit = 4
   environment = ["A=b"]
+  stage_times = false
   [runners.feature_flags]
     FF_NETWORK_PER_BUILD = true
     FF_USE_FASTZIP = true
@@ -71,6 +73,7 @@ log_level = "debug"
     assert_eq!((docker.image.as_str(), docker.privileged, docker.services.len()), ("alpine:3", true, 1));
     assert_eq!(docker.pull_policy, ["if-not-present"]);
     assert!(config.entries[0].settings.feature_flags["FF_NETWORK_PER_BUILD"]);
+    assert!(!config.entries[0].settings.stage_times);
     assert_eq!((config.concurrent, config.entries[0].limit), (8, Some(4)));
     let names = [
         "shutdown_timeout",

@@ -27,11 +27,19 @@ async fn every_line_has_its_time_and_stream_unless_the_job_says_otherwise() {
         assert!(log.contains(&format!("Z {line}")), "{line:?} in {log}");
     }
     assert!(log.ends_with("\x1b[32;1mJob succeeded\x1b[0;m\n"), "{log}");
-    let finished = lone.run(job().without_timestamps()).await;
+    let text = plain(&finished);
+    let lines: Vec<_> = text.trim_end().lines().rev().collect();
+    let stages = ["prepare_executor ", ", prepare_script ", ", get_sources ", ", step_script ", " s in all"];
+    assert!(
+        lines[1].starts_with("Time of each stage: ") && stages.iter().all(|part| lines[1].contains(part)),
+        "{text}"
+    );
+    let finished = lone.run(job().without_timestamps().variable("WARMSTART_STAGE_TIMES", "false")).await;
     ended(&finished, JobState::Success);
     let log = String::from_utf8_lossy(&finished.log);
     assert!(log.starts_with("\x1b[0KRunning with ") && log.contains("\nhello\n"), "{log}");
     says(&finished, "  feature flags: FF_TIMESTAMPS:false\n");
+    assert!(!plain(&finished).contains("Time of each stage"));
 }
 
 #[tokio::test]

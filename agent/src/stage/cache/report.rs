@@ -1,5 +1,6 @@
 //! What a restore and a save came to, in one line of the job's log.
 
+use crate::times::seconds;
 use std::time::Duration;
 use warmstart_cache::{Restored, Saved};
 
@@ -21,10 +22,6 @@ pub fn saved(saved: &Saved, spent: Duration) -> String {
 
 fn content(files: u64, bytes: u64) -> String {
     format!("{} {}, {}", thousands(files), if files == 1 { "file" } else { "files" }, size(bytes))
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{:.1} s", time.as_secs_f64())
 }
 
 fn thousands(number: u64) -> String {
