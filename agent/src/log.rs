@@ -169,6 +169,13 @@ impl Log {
             .map(|trace| Sinks { out: trace.stream(Stream::Stdout), err: trace.stream(Stream::Stderr) })
     }
 
+    /// Two new streams for the output of one service. `None` once the log is closed.
+    #[must_use]
+    pub fn service_sinks(&self) -> Option<Sinks<Writer>> {
+        let stream = |trace: &Trace| trace.stream(Stream::Service);
+        lock(&self.shared.trace).as_ref().map(|trace| Sinks { out: stream(trace), err: stream(trace) })
+    }
+
     /// Closes the log for everybody and gives its trace back, once.
     #[must_use]
     pub fn close(&self) -> Option<Trace> {

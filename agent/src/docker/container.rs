@@ -9,8 +9,8 @@ use bollard::errors::Error as DockerError;
 use bollard::exec::{CreateExecOptions, StartExecResults};
 use bollard::models::ExecInspectResponse;
 use bollard::query_parameters::{
-    AttachContainerOptionsBuilder, LogsOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    AttachContainerOptionsBuilder, KillContainerOptions, LogsOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt;
 use std::io::Write;
@@ -107,6 +107,13 @@ impl Container {
         let options = StopContainerOptionsBuilder::default().t(GRACE).build();
         if let Err(error) = self.docker.stop_container(&self.id, Some(options)).await {
             tracing::debug!("container did not stop: {error}");
+        }
+    }
+
+    /// Ends its processes at once. One that has ended already, or is gone, is fine.
+    pub async fn kill(&self) {
+        if let Err(error) = self.docker.kill_container(&self.id, None::<KillContainerOptions>).await {
+            tracing::debug!("container was not killed: {error}");
         }
     }
 

@@ -12,6 +12,7 @@ pub mod network;
 pub mod pull;
 pub mod rootfs;
 pub mod sandbox;
+pub mod service_log;
 pub mod services;
 pub mod volumes;
 

@@ -1,6 +1,7 @@
 //! Everything that one job makes in Docker, and its removal (protocol §4.9).
 
 use crate::docker::labels::{Filter, Identity};
+use crate::docker::service_log::Followers;
 use crate::docker::volumes::Named;
 use crate::fault::Fault;
 use bollard::Docker;
@@ -25,6 +26,8 @@ pub struct Sandbox {
     pub docker: Docker,
     /// Names and labels.
     pub identity: Identity,
+    /// The output of services on its way to the job's log.
+    pub followers: Followers,
     /// Requests that make something: they go on when the job is stopped, and the clean-up waits for them. Otherwise
     /// the daemon could make a container just after everything was removed.
     making: TaskTracker,
@@ -34,7 +37,7 @@ impl Sandbox {
     /// An empty corner.
     #[must_use]
     pub fn new(docker: Docker, identity: Identity) -> Self {
-        Self { docker, identity, making: TaskTracker::new() }
+        Self { docker, identity, followers: Followers::default(), making: TaskTracker::new() }
     }
 
     /// Makes a container and returns its id. One of the same name is removed first.

@@ -7,6 +7,7 @@ use crate::docker::labels::service_suffix;
 use crate::docker::network::Network;
 use crate::docker::pull::Image;
 use crate::docker::sandbox::Sandbox;
+use crate::docker::service_log::Followers;
 use crate::docker::volumes::slug;
 use crate::fault::Fault;
 use crate::log::Log;
@@ -212,6 +213,13 @@ pub async fn wait_for(services: &[Service], limit: Duration, log: &Log) {
 }
 
 impl Service {
+    /// Copies its output into the job's log, with all of its names but Docker's own before each line.
+    pub fn follow(&self, followers: &Followers, log: &Log) {
+        let names = self.aliases.iter().map(String::as_str).filter(|name| !self.container.id.starts_with(name));
+        let names: Vec<&str> = names.collect();
+        followers.follow(&self.container, &names.join("-"), log);
+    }
+
     async fn check(&self, until: Instant, log: &Log) {
         if let Err(reason) = self.answers(until).await {
             let output = self.container.last_output(OUTPUT).await;

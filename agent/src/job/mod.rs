@@ -78,6 +78,9 @@ pub async fn run(host: &Arc<Host>, order: Order, owner: &Owner, interrupt: &Canc
         }
         Err(fault) => (Verdict::Ended(fault.into()), None),
     };
+    if !matches!(verdict, Verdict::Stopped(Stop::Lost | Stop::GivenUp(_))) {
+        sandbox.followers.end().await;
+    }
     let clean = clean(&sandbox, caches, directory, host);
     let (end, ()) = tokio::join!(conclude(verdict, &log, &order), clean);
     Ok(end)
@@ -185,6 +188,7 @@ impl Prepared {
             None => plain.map(|variable| variable.value.clone()).collect(),
         };
         let debug = ["CI_DEBUG_TRACE", "CI_DEBUG_SERVICES"].iter().any(|key| order::is_on(&order.job, key));
+        let debug = debug && !order.settings.debug_trace_disabled;
         let identity = Identity::new(&host.executor, &order.job, &order.gitlab, &go_duration(order.job.timeout()));
         let own = host.builds.join(format!("{}-{}", order.job.id, identity.random));
         let sandbox = Sandbox::new(host.docker.clone(), identity);
@@ -216,7 +220,10 @@ impl Prepared {
         }
         let directories = self.directories?;
         let variables = self.variables.ok_or_else(|| Fault::System("the job has no variables".to_owned()))?;
-        let (settings, warnings) = JobSettings::read(&variables, &order.job);
+        let (mut settings, mut warnings) = JobSettings::read(&variables, &order.job);
+        if order.settings.debug_trace_disabled {
+            warnings.extend(settings.forbid_debug());
+        }
         warnings.iter().chain(&order::not_done(&order.job)).for_each(|line| log.warn(line));
         let volumes = volumes::parse(&order.settings.docker.volumes, &directories.project, |t| variables.expand(t))?;
         let beside = self.own.with_added_extension("caches");

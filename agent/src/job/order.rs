@@ -85,9 +85,6 @@ pub fn not_done(job: &Job) -> Vec<String> {
     if !job.secrets.is_empty() {
         say("secrets: are not supported yet: their variables are not set");
     }
-    if is_on(job, "CI_DEBUG_SERVICES") {
-        say("CI_DEBUG_SERVICES is not supported yet: the output of services is not shown");
-    }
     for flag in FLAGS.iter().filter(|flag| is_on(job, flag)) {
         lines.push(format!("{flag} is not supported yet and does nothing"));
     }

@@ -236,7 +236,11 @@ async fn start_services(
         job.log.print(&format!("Starting service {}:{}...", name.service, name.version));
         let policies = policies_for(job, &definition.pull_policy)?;
         let image = puller.get(&definition.name, &policies, &definition.platform).await?;
-        running.push(starter.start(&definition, image, Place { name, aliases, index }).await?);
+        let service = starter.start(&definition, image, Place { name, aliases, index }).await?;
+        if job.settings.debug_services {
+            service.follow(&job.sandbox.followers, &job.log);
+        }
+        running.push(service);
     }
     Ok(running)
 }

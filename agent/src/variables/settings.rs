@@ -112,6 +112,13 @@ impl JobSettings {
         };
         (settings, read.warnings)
     }
+
+    /// Turns off what prints secrets. A warning for each that was on.
+    pub fn forbid_debug(&mut self) -> Vec<String> {
+        let both = [("CI_DEBUG_TRACE", &mut self.debug_trace), ("CI_DEBUG_SERVICES", &mut self.debug_services)];
+        let on = both.into_iter().filter_map(|(key, setting)| std::mem::take(setting).then_some(key));
+        on.map(|key| format!("{key}: usage is disabled on this runner")).collect()
+    }
 }
 
 /// The git strategy of a job, with a warning when the variable holds no known word.

@@ -394,3 +394,11 @@ proptest! {
         prop_assert_eq!(variables.get("RAW"), value);
     }
 }
+
+#[test]
+fn a_runner_may_forbid_what_prints_secrets() {
+    let (mut settings, _) = Fixture::new(json!([{"key": "CI_DEBUG_SERVICES", "value": "true"}])).read();
+    assert!(settings.debug_services);
+    assert_eq!(settings.forbid_debug(), ["CI_DEBUG_SERVICES: usage is disabled on this runner"]);
+    assert!(!settings.debug_services && settings.forbid_debug().is_empty());
+}

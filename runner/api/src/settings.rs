@@ -24,6 +24,8 @@ pub struct Settings {
     pub pre_build_script: String,
     /// Run after each step that has not failed.
     pub post_build_script: String,
+    /// Whether `CI_DEBUG_TRACE` and `CI_DEBUG_SERVICES` do nothing.
+    pub debug_trace_disabled: bool,
     /// Whether jobs' logs end with the time of each stage; a job's `WARMSTART_STAGE_TIMES` comes before it.
     pub stage_times: bool,
     /// Overrides what jobs say of these flags.
@@ -42,6 +44,7 @@ impl Default for Settings {
             post_get_sources_script: String::new(),
             pre_build_script: String::new(),
             post_build_script: String::new(),
+            debug_trace_disabled: false,
             stage_times: true,
             feature_flags: Configured::new(),
             docker: Docker::default(),

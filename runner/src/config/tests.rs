@@ -47,6 +47,7 @@ log_level = "debug"
   limit = 4
   environment = ["A=b"]
   stage_times = false
+  debug_trace_disabled = true
   [runners.feature_flags]
     FF_NETWORK_PER_BUILD = true
     FF_USE_FASTZIP = true
@@ -73,7 +74,7 @@ log_level = "debug"
     assert_eq!((docker.image.as_str(), docker.privileged, docker.services.len()), ("alpine:3", true, 1));
     assert_eq!(docker.pull_policy, ["if-not-present"]);
     assert!(config.entries[0].settings.feature_flags["FF_NETWORK_PER_BUILD"]);
-    assert!(!config.entries[0].settings.stage_times);
+    assert!(!config.entries[0].settings.stage_times && config.entries[0].settings.debug_trace_disabled);
     assert_eq!((config.concurrent, config.entries[0].limit), (8, Some(4)));
     let names = [
         "shutdown_timeout",

@@ -192,7 +192,7 @@ impl Intake {
             scope: Scope { project: job.job_info.project_id, protected: is_protected(&job) },
             timeout: job.timeout(),
             correlation_id,
-            debug: is_debug(&job),
+            debug: !self.entry.settings.debug_trace_disabled && is_debug(&job),
             timestamps: self.timestamps(&job),
             features: job.features,
             payload: raw.into(),

@@ -134,7 +134,7 @@ async fn an_entrypoint_of_the_job_is_used() {
 #[tokio::test]
 async fn what_is_not_supported_yet_is_said() {
     let lone = Lone::start().await;
-    let finished = lone.run(JobSpec::script(["true"]).variable("CI_DEBUG_SERVICES", "true")).await;
+    let finished = lone.run(JobSpec::script(["true"]).variable("FF_CONCRETE", "true")).await;
     ended(&finished, JobState::Success);
-    says(&finished, "WARNING: CI_DEBUG_SERVICES is not supported yet");
+    says(&finished, "WARNING: FF_CONCRETE is not supported yet");
 }

@@ -61,6 +61,27 @@ async fn a_service_that_ends_is_warned_about_with_its_output_and_the_job_goes_on
 }
 
 #[tokio::test]
+async fn the_output_of_services_is_in_the_log_masked_and_to_its_end_where_the_job_debugs_them() {
+    let lone = Lone::start().await;
+    let mut service = web("web");
+    // Docker cuts the long line within the secret.
+    let cut_line = "{ head -c 16380 /dev/zero | tr '\\0' x; echo \"$PASSWORD and more\"; }";
+    let command = format!("echo it is up; echo it warns >&2; {cut_line}; httpd -f -p 80 -h /etc");
+    service.command = Some(["sh", "-c", &command].map(str::to_owned).to_vec());
+    service.variables.push(("PASSWORD".to_owned(), "$SECRET".to_owned()));
+    let spec = JobSpec::script(["echo the script has run"]).service_with(service).masked("SECRET", "s3cr3tvalue");
+    let finished = lone.run(spec.variable("CI_DEBUG_SERVICES", "true")).await;
+    ended(&finished, JobState::Success);
+    let name = "\x1b[0;37m[service:warmstart-test__busybox-warmstart-test-busybox-web] 20";
+    let log = String::from_utf8_lossy(&finished.log);
+    assert_eq!(log.matches(&format!("Z 0fO {name}")).count(), 3, "{log}");
+    for line in ["Z it is up\n", "Z it warns\n", "[MASKED] and more\n", "Job succeeded\n"] {
+        says(&finished, line);
+    }
+    assert!(!finished.text().contains("3tvalue"), "{}", finished.text());
+}
+
+#[tokio::test]
 async fn a_service_sees_the_jobs_files_and_its_own_variables_only_the_public_ones() {
     let lone = Lone::start().await;
     let mut service = web("web");
