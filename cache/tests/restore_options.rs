@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, Timestamps, getxattr, lgetxattr, utimensat};
 use support::{
     faulty::Faulty,
     forge::{self, Chunk, Node, Record, directory, encode, file, record},
-    key, noise, paths, restore_keys, save_paths, scope, tree, write,
+    key, needs_root, noise, paths, restore_keys, save_paths, scope, tree, write,
 };
 use tempfile::tempdir;
 use warmstart_cache::{
@@ -81,9 +81,7 @@ async fn plant_special(store: &Memory, device: bool) {
 
 #[tokio::test]
 async fn attributes_and_devices_come_back_where_they_are_asked_for() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root();
     let (store, to) = (Memory::new(), tempdir().unwrap());
     plant_special(&store, true).await;
     let restored = restore_with(&store, to.path(), RestoreOptions { special: true, ..RestoreOptions::default() }).await;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lgetxattr, lsetxattr, makedev, mknodat};
-use support::{key, paths, scope, settle, tree, write};
+use support::{key, needs_root, paths, scope, settle, tree, write};
 use tempfile::tempdir;
 use warmstart_cache::{Records, RestoreOptions, SaveOptions, Saved, restore, save, store::Memory};
 
@@ -49,9 +49,7 @@ async fn save_with(store: &Memory, from: &Path, options: &SaveOptions) -> Saved 
 
 #[tokio::test]
 async fn attributes_capabilities_and_whiteouts_are_kept_where_they_are_asked_for() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root();
     let (store, from, to) = (Memory::new(), tempdir().unwrap(), tempdir().unwrap());
     make(from.path());
     let saved = save_with(&store, from.path(), &SaveOptions { special: true, ..SaveOptions::default() }).await;
@@ -77,9 +75,7 @@ async fn attributes_capabilities_and_whiteouts_are_kept_where_they_are_asked_for
 
 #[tokio::test]
 async fn without_being_asked_a_save_keeps_none_of_it() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root();
     let (store, from, to) = (Memory::new(), tempdir().unwrap(), tempdir().unwrap());
     make(from.path());
     let saved = save_with(&store, from.path(), &SaveOptions::default()).await;
@@ -92,9 +88,7 @@ async fn without_being_asked_a_save_keeps_none_of_it() {
 
 #[tokio::test]
 async fn an_attribute_that_is_new_on_an_otherwise_unchanged_tree_is_saved() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root();
     let (store, from, notes) = (Memory::new(), tempdir().unwrap(), tempdir().unwrap());
     make(from.path());
     let records = Some(Records::new(notes.path(), "test:"));
@@ -112,9 +106,7 @@ async fn an_attribute_that_is_new_on_an_otherwise_unchanged_tree_is_saved() {
 
 #[tokio::test]
 async fn the_first_attribute_of_a_directory_whose_files_need_not_be_read_is_saved() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
+    needs_root();
     let (store, from, notes) = (Memory::new(), tempdir().unwrap(), tempdir().unwrap());
     write(from.path(), "d/file", "content");
     settle(&from.path().join("d/file"));

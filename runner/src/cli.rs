@@ -1,8 +1,9 @@
 //! The command line.
 
 use crate::config::{self, Config};
+use crate::registration::{self, Register, Unregister};
 use crate::stop::Stop;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,10 @@ enum Command {
     Run(File),
     /// Read a configuration and say what is wrong with it.
     Check(File),
+    /// Check a token with GitLab and add it to the configuration.
+    Register(Box<Register>),
+    /// Take an entry off GitLab's list and out of the configuration.
+    Unregister(Unregister),
 }
 
 #[derive(Args, Debug)]
@@ -49,15 +54,16 @@ pub async fn run(cli: Cli) -> Result<()> {
             }
             writeln!(out, "{}: good, {} runner(s)", file.config.display(), config.entries.len()).context("write")
         }
+        Command::Register(wanted) => say([Box::pin(registration::register(&wanted)).await?]),
+        Command::Unregister(wanted) => say(Box::pin(registration::unregister(&wanted)).await?),
     }
 }
 
+fn say(lines: impl IntoIterator<Item = String>) -> Result<()> {
+    let mut out = std::io::stdout();
+    lines.into_iter().try_for_each(|line| writeln!(out, "{line}")).context("write")
+}
+
 fn load(path: &Path) -> Result<(Config, Vec<String>)> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read configuration {}", path.display()))?;
-    let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    config::parse(&text, &environment).map_err(|error| match error {
-        config::Error::Text { line, message } => anyhow!("{}:{line}: {message}", path.display()),
-        config::Error::Whole(message) => anyhow!("{}: {message}", path.display()),
-    })
+    config::read(&registration::read(path)?, path)
 }

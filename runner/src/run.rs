@@ -5,7 +5,7 @@ use crate::cloud::local::Local;
 use crate::config::{Config, Entry};
 use crate::desk::{Act, Desk};
 use crate::fleet::Fleet;
-use crate::intake::{Clients, Intake, Slots, Voice, verify_all};
+use crate::intake::{Clients, Intake, Rotation, Slots, Voice, verify};
 use crate::journal::{self, Journal, Lock};
 use crate::ownership::{self, Effect};
 use crate::server::{self, Server};
@@ -14,9 +14,9 @@ use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
-use warmstart_gitlab::client::{Client, Identity};
+use warmstart_gitlab::client::Identity;
 use warmstart_gitlab::info::Info;
 
 /// How often the machine looks at the clock.
@@ -38,13 +38,22 @@ pub async fn run(config: Config, stop: Stop) -> Result<()> {
     let clock = Clock::start();
     let entries: Vec<Arc<Entry>> = config.entries.iter().cloned().map(Arc::new).collect();
     let clients = Clients::new(&config.entries)?;
-    let asking = asking(&entries, &clients, &identity.system_id);
 
     let listener = server::bind(config.agents.listen, &journal).await?;
     let bound = listener.local_addr().context("read the port of the agents' API")?;
     let url = server::address(&config.agents, bound);
     let cloud = Local::open(command(&config)?, config.local.directory.clone(), url, fingerprint.to_string(), clock)?;
-    verify_all(&asking).await?;
+
+    let mut asking = Vec::new();
+    for entry in &entries {
+        let identity = newest(&journal, entry, &identity.system_id).await.context("read the state store")?;
+        let Some(client) = clients.of(&entry.id) else { continue };
+        let verified = verify(entry, client, &identity).await.context("check the configuration")?;
+        let (sender, current) = watch::channel(Some(identity));
+        let (entry, client, journal) = (entry.clone(), client.clone(), journal.clone());
+        let rotation = Rotation { entry: entry.clone(), client: client.clone(), journal, identity: sender };
+        asking.push((entry, client, current, rotation, verified));
+    }
 
     let (acts, todo) = mpsc::unbounded_channel();
     let desk = open(&config, journal, clock, &acts, &stop).await?;
@@ -55,9 +64,10 @@ pub async fn run(config: Config, stop: Stop) -> Result<()> {
 
     let intake = TaskTracker::new();
     let slots = Slots::new(config.concurrent, config.policy.max);
-    for (entry, client, identity) in asking {
+    for (entry, client, identity, rotation, verified) in asking {
         let interval = config.check_interval;
         let (desk, slots, stop) = (desk.clone(), slots.clone(), stop.intake.clone());
+        intake.spawn(rotation.keep(verified, stop.clone()));
         intake.spawn(Intake { entry, client, identity, desk, slots, interval, stop }.run());
     }
     intake.close();
@@ -90,15 +100,10 @@ async fn leave(stop: &Stop, desk: &Desk, intake: &TaskTracker) {
     stop.now.cancel();
 }
 
-fn asking(entries: &[Arc<Entry>], clients: &Clients, system_id: &str) -> Vec<(Arc<Entry>, Client, Identity)> {
-    let with_client = entries.iter().filter_map(|entry| Some((entry, clients.of(&entry.id)?)));
-    with_client
-        .map(|(entry, client)| {
-            let identity =
-                Identity { token: entry.token.clone(), system_id: system_id.to_owned(), info: Info::default() };
-            (entry.clone(), client.clone(), identity)
-        })
-        .collect()
+/// As whom an entry asks: by the newest token that GitLab gave for it.
+async fn newest(journal: &Journal, entry: &Entry, system_id: &str) -> Result<Identity, journal::Error> {
+    let token = journal.token(&entry.token).await?.map_or_else(|| entry.token.clone(), |newest| newest.token);
+    Ok(Identity { token, system_id: system_id.to_owned(), info: Info::default() })
 }
 
 /// Opens the desk on what the journal says, and does what that asks for.

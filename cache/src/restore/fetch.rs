@@ -106,7 +106,7 @@ async fn read_range<S: Store>(
     let found = deadline.within("read a pack", store.get(object, Some(range))).await?;
     let bytes = found.ok_or_else(|| Error::damaged(object, "is missing"))?.bytes;
     if bytes.len() != (end - start) as usize {
-        return Err(Error::damaged(object, "is shorter than it should be"));
+        return Err(Error::damaged(object, "is not as long as its manifest says"));
     }
     Ok(bytes)
 }

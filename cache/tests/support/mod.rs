@@ -49,6 +49,11 @@ pub async fn restore_keys<S: Store>(store: &S, names: &[&str], directory: &Path)
     restore(store, &scope(), &keys, directory, &RestoreOptions::default()).await.expect("restore")
 }
 
+/// Fails a test that would show nothing as another user: one that is left out must not look like one that passed.
+pub fn needs_root() {
+    assert!(rustix::process::geteuid().is_root(), "this test makes devices and trusted attributes: run it as root");
+}
+
 /// Runs a future on this thread.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

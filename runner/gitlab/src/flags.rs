@@ -43,6 +43,8 @@ const DEFAULTS: &[(&str, bool)] = &[
 
 /// Every line of the log carries its time (protocol §2.7).
 pub const TIMESTAMPS: &str = "FF_TIMESTAMPS";
+/// The runner's token is not renewed by the runner (protocol §1.4).
+pub const KEEP_TOKEN: &str = "FF_DISABLE_AUTOMATIC_TOKEN_ROTATION";
 /// Each job has a network of its own (protocol §4.5).
 pub const NETWORK_PER_BUILD: &str = "FF_NETWORK_PER_BUILD";
 

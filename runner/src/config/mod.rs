@@ -29,7 +29,7 @@ use crate::ownership::{Reuse, Rules};
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use values::{AgentAddress, Humane, StoreUrl};
 
@@ -198,6 +198,15 @@ pub fn parse(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> Result
     let warnings = schema::check(text)?;
     let file: File = toml::from_str(text).map_err(|error| in_text(text, &error))?;
     Ok((settle(file, environment)?, warnings))
+}
+
+/// Reads the text of a configuration file, with this process' environment.
+pub fn read(text: &str, path: &Path) -> anyhow::Result<(Config, Vec<String>)> {
+    let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    parse(text, &environment).map_err(|error| match error {
+        Error::Text { line, message } => anyhow::anyhow!("{}:{line}: {message}", path.display()),
+        Error::Whole(message) => anyhow::anyhow!("{}: {message}", path.display()),
+    })
 }
 
 fn settle(file: File, environment: &dyn Fn(&str) -> Option<String>) -> Result<Config, Error> {

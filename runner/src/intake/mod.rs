@@ -4,11 +4,13 @@ mod attend;
 mod clients;
 mod end;
 mod poll;
+mod rotation;
 mod slots;
 mod voice;
 
 pub use clients::Clients;
+pub(crate) use poll::entry_is_gone;
 pub use poll::{Intake, verify};
-pub(crate) use poll::{entry_is_gone, verify_all};
+pub use rotation::{Current, Rotation};
 pub use slots::{Slot, Slots};
 pub use voice::Voice;

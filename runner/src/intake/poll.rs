@@ -1,29 +1,28 @@
 //! Asking GitLab for jobs (protocol §1.5).
 
-use super::{Slot, Slots};
+use super::{Current, Slot, Slots};
 use crate::config::Entry;
 use crate::desk::{self, Desk};
 use crate::ownership::{End, Event, NewJob, Reply, Scope};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use warmstart_gitlab::Error;
-use warmstart_gitlab::client::{Acquired, Answer, Client, Health, Identity};
+use warmstart_gitlab::client::{Acquired, Answer, Client, Health, Identity, Verified};
 use warmstart_gitlab::flags;
 use warmstart_gitlab::payload::Job;
 
 /// How long a request under way may still bring a job when the runner stops: dropping one can lose a job.
 const LAST_ANSWER: Duration = Duration::from_mins(1);
 
-/// Asks GitLab whether it knows the entry's token. Only a clear no is an error: GitLab may be away for now.
-pub async fn verify(entry: &Entry, client: &Client, identity: &Identity) -> Result<()> {
+/// Asks GitLab whether it knows the entry's token. Only a clear no is an error: GitLab may be away for now, then
+/// there is no answer.
+pub async fn verify(entry: &Entry, client: &Client, identity: &Identity) -> Result<Option<Verified>> {
     match client.verify(identity).await {
         Ok(verified) => {
             tracing::info!(runner = entry.name, id = verified.id, url = entry.url, "GitLab knows this runner");
-            if let Some(at) = verified.token_expires_at {
-                tracing::warn!(runner = entry.name, "the runner's token expires at {at}; renew it before");
-            }
+            Ok(Some(verified))
         }
         Err(error) if matches!(error.status(), Some(403 | 422)) => {
             let status = error.status().unwrap_or_default();
@@ -33,9 +32,11 @@ pub async fn verify(entry: &Entry, client: &Client, identity: &Identity) -> Resu
                 entry.name
             )
         }
-        Err(error) => tracing::warn!(runner = entry.name, "cannot verify the token yet: {error}; going on"),
+        Err(error) => {
+            tracing::warn!(runner = entry.name, "cannot verify the token yet: {error}; going on");
+            Ok(None)
+        }
     }
-    Ok(())
 }
 
 /// The intake of one entry.
@@ -46,7 +47,7 @@ pub struct Intake {
     /// Its GitLab.
     pub client: Client,
     /// As whom to ask.
-    pub identity: Identity,
+    pub identity: Current,
     /// Where jobs are brought to.
     pub desk: Desk,
     /// The room for jobs.
@@ -128,8 +129,9 @@ impl Intake {
 
     /// Asks once and brings a job to the desk. Whether there was one.
     async fn ask(&self, shared: &Mutex<Shared>) -> bool {
+        let Some(identity) = self.identity().await else { return false };
         let last_update = lock(shared).last_update.clone();
-        let request = self.client.request_job(&self.identity, last_update.as_deref());
+        let request = self.client.request_job(&identity, last_update.as_deref());
         let answer = tokio::select! {
             answer = request => answer,
             () = last_answer(&self.stop) => {
@@ -137,12 +139,27 @@ impl Intake {
                 return false;
             }
         };
+        if self.is_outdated(&identity) && answer.as_ref().is_ok_and(|answer| !answer.healthy) {
+            return true;
+        }
         let acquired = lock(shared).note(&self.entry.name, answer);
         match acquired {
             Some(acquired) => self.take(acquired).await,
             None => return false,
         }
         true
+    }
+
+    /// As whom to ask now, once no new token is under way. `None` when stopped.
+    async fn identity(&self) -> Option<Identity> {
+        let mut current = self.identity.clone();
+        let there = self.stop.run_until_cancelled(current.wait_for(Option::is_some)).await?;
+        there.ok()?.clone()
+    }
+
+    /// Whether another token has taken the place of this one: then a refusal of it says nothing.
+    fn is_outdated(&self, asked: &Identity) -> bool {
+        self.identity.borrow().as_ref().is_none_or(|now| now.token != asked.token)
     }
 
     /// Journals a job, and refuses it at GitLab when that cannot be done: nobody else would ever hear of it.
@@ -223,12 +240,4 @@ fn is_debug(job: &Job) -> bool {
 #[must_use]
 pub(crate) fn entry_is_gone(entry: &str) -> End {
     End::system(format!("The runner that took this job (\"{entry}\") is not configured any more."))
-}
-
-/// Verifies all entries.
-pub(crate) async fn verify_all(entries: &[(Arc<Entry>, Client, Identity)]) -> Result<()> {
-    for (entry, client, identity) in entries {
-        verify(entry, client, identity).await.context("check the configuration")?;
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@
 //! | `jobs/<id>` | [`Job`] | at acquire (put if absent), offer, ack, script, loss and end; deleted when the end is settled |
 //! | `executors/<id>` | [`Executor`] | before its launch, at registration, at each job it takes; deleted when it is gone |
 //! | `runner/identity` | [`Identity`] | once |
+//! | `tokens/<sha256>` | [`Token`] of the entry whose configured token has that hash | before and after each renewal |
 //! | `runner/port` | the port of the agents' API | when it is chosen |
 //!
 //! An executor's record is also the intent of its launch. All are JSON, `{"version": 1, "record": …}`; unknown fields
@@ -13,6 +14,7 @@
 
 mod identity;
 mod lock;
+mod tokens;
 
 use crate::ownership::{Executor, Job};
 use bytes::Bytes;
@@ -24,6 +26,7 @@ use warmstart_cache::store::{self, AnyStore, Store};
 pub use identity::Identity;
 pub(crate) use identity::random_hex;
 pub use lock::Lock;
+pub use tokens::Token;
 
 /// The version of the records.
 const VERSION: u32 = 1;

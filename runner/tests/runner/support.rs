@@ -41,7 +41,12 @@ pub(crate) struct Bench {
 impl Bench {
     /// A GitLab, and a configuration with these lines in `[fleet]`.
     pub(crate) async fn prepare(fleet: &str) -> Result<Self> {
-        let gitlab = FakeGitlab::start(Options { hold: Duration::from_secs(2), ..Options::default() }).await?;
+        Self::with(Options { hold: Duration::from_secs(2), ..Options::default() }, fleet).await
+    }
+
+    /// The same with such a GitLab.
+    pub(crate) async fn with(gitlab: Options, fleet: &str) -> Result<Self> {
+        let gitlab = FakeGitlab::start(gitlab).await?;
         let directory = tempfile::Builder::new().prefix("warmstart-runner-").tempdir()?;
         let bench = Self { gitlab, directory, runner: None };
         bench.write_stand_in()?;

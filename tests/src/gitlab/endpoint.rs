@@ -14,6 +14,8 @@ pub enum Endpoint {
     Unregister,
     /// `DELETE /runners/managers`
     UnregisterManager,
+    /// `POST /runners/reset_authentication_token`
+    ResetToken,
     /// `POST /jobs/request`
     JobRequest,
     /// `PATCH /jobs/:id/trace`
@@ -46,6 +48,7 @@ impl Endpoint {
             ("POST", ["runners"]) => (Self::Register, None),
             ("DELETE", ["runners"]) => (Self::Unregister, None),
             ("POST", ["runners", "verify"]) => (Self::Verify, None),
+            ("POST", ["runners", "reset_authentication_token"]) => (Self::ResetToken, None),
             ("DELETE", ["runners", "managers"]) => (Self::UnregisterManager, None),
             ("POST", ["jobs", "request"]) => (Self::JobRequest, None),
             ("PUT", ["jobs", _]) => (Self::update(body), id()),
@@ -75,7 +78,15 @@ impl Endpoint {
 
     /// Whether the call is one of the runner's own, with the runner's token.
     pub(super) fn is_runner(self) -> bool {
-        matches!(self, Self::Verify | Self::Register | Self::Unregister | Self::UnregisterManager | Self::JobRequest)
+        matches!(
+            self,
+            Self::Verify
+                | Self::Register
+                | Self::Unregister
+                | Self::UnregisterManager
+                | Self::ResetToken
+                | Self::JobRequest
+        )
     }
 
     /// Whether the call belongs to a job and has the job's token.

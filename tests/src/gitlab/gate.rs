@@ -152,6 +152,7 @@ pub(super) async fn process(shared: &Arc<Shared>, call: &Call) -> Response<Body>
         Endpoint::Register => runner_endpoints::register(shared, call),
         Endpoint::Unregister => runner_endpoints::unregister(shared, call),
         Endpoint::UnregisterManager => runner_endpoints::unregister_manager(shared, call),
+        Endpoint::ResetToken => runner_endpoints::reset_token(shared, call),
         Endpoint::JobRequest => job_request::answer(shared, call).await,
         Endpoint::Trace => shared.update(|state| super::trace::patch(state, &shared.options, call)),
         Endpoint::KeepAlive | Endpoint::FinalUpdate => shared.update(|state| update::put(state, &shared.options, call)),

@@ -15,6 +15,8 @@ pub struct Options {
     pub relative_root: String,
     /// The runner's token; none is a random one.
     pub runner_token: Option<String>,
+    /// How long the runner's token lives, counted from when it is first verified or was reset; none is for ever.
+    pub token_lifetime: Option<Duration>,
     /// How long a job request is held while the queue does not change; zero answers 204 at once.
     pub hold: Duration,
     /// Seconds in `X-GitLab-Trace-Update-Interval`.
@@ -50,6 +52,7 @@ impl Default for Options {
             external_url: None,
             relative_root: String::new(),
             runner_token: None,
+            token_lifetime: None,
             hold: Duration::from_secs(5),
             update_interval: 1,
             trace_limit: 100 << 20,

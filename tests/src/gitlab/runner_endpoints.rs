@@ -15,7 +15,10 @@ const RUNNER_ID: u64 = 7;
 
 /// Whether a token is one of a runner that exists.
 pub(super) fn is_known(shared: &Shared, token: &str) -> bool {
-    token == shared.runner_token || shared.read(|state| state.registered.iter().any(|known| known == token))
+    shared.read(|state| {
+        let current = state.renewed.as_ref().unwrap_or(&shared.runner_token);
+        token == current || state.registered.iter().any(|known| known == token)
+    })
 }
 
 /// Tells whether the token is valid.
@@ -27,7 +30,30 @@ pub(super) fn verify(shared: &Shared, call: &Call) -> Response<Body> {
     if !is_known(shared, call.field("token")) {
         return answer::refusal(403, "403 Forbidden - invalid token");
     }
-    answer::json(200, &json!({ "id": RUNNER_ID, "token": call.field("token"), "token_expires_at": null }))
+    let expires = shared.update(|state| {
+        state.expires = state.expires.take().or_else(|| expiry(shared));
+        state.expires.clone()
+    });
+    answer::json(200, &json!({ "id": RUNNER_ID, "token": call.field("token"), "token_expires_at": expires }))
+}
+
+/// Exchanges the runner's token for a new one; the old one is worth nothing from then on.
+pub(super) fn reset_token(shared: &Shared, call: &Call) -> Response<Body> {
+    if !is_known(shared, call.field("token")) {
+        return answer::refusal(403, "403 Forbidden");
+    }
+    let (token, expires) = (format!("glrt-t1_{}", random(20)), expiry(shared));
+    shared.update(|state| {
+        state.renewed = Some(token.clone());
+        state.expires.clone_from(&expires);
+    });
+    answer::json(201, &json!({ "token": token, "token_expires_at": expires }))
+}
+
+/// When a token expires that begins to live now.
+fn expiry(shared: &Shared) -> Option<String> {
+    let at = jiff::Timestamp::now() + shared.options.token_lifetime?;
+    Some(at.to_string())
 }
 
 /// Exchanges the registration token for a runner's own.

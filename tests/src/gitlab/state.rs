@@ -42,6 +42,10 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) outage: Option<Outage>,
     pub(super) runner: RunnerJudge,
+    /// What the runner's token was exchanged for.
+    pub(super) renewed: Option<String>,
+    /// When the runner's token expires, RFC 3339.
+    pub(super) expires: Option<String>,
     /// Tokens of runners that were registered the old way.
     pub(super) registered: Vec<String>,
     /// Targets of redirected downloads: key → content.
