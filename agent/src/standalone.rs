@@ -202,7 +202,7 @@ fn settings(arguments: &Run) -> Settings {
         docker: Docker {
             image: arguments.image.clone(),
             privileged: arguments.privileged,
-            volumes: arguments.volumes.clone(),
+            volumes: arguments.volumes.clone().into(),
             pull_policy: arguments.pull_policy.clone(),
             ..Docker::default()
         },

@@ -1,6 +1,6 @@
 //! The build container: the job's image with a shell that reads each stage's script (protocol §4.6).
 
-use crate::docker::config::{Spec, body};
+use crate::docker::config::{Role, Spec, body, entrypoint};
 use crate::docker::container::Container;
 use crate::docker::pull::Image;
 use crate::docker::sandbox::Sandbox;
@@ -29,10 +29,12 @@ impl Build {
     /// Makes the container. `spec` has what all containers of the job have in common.
     pub async fn create(&self, sandbox: &Sandbox, docker: &Docker, spec: Spec) -> Result<Container, Fault> {
         let spec = Spec {
+            role: Role::Build,
+            name: self.name.clone(),
             image: self.image.reference.clone(),
             cmd: Some(["sh", "-c", SHELL].map(str::to_owned).to_vec()),
-            entrypoint: (!self.entrypoint.is_empty()).then(|| self.entrypoint.clone()),
-            labels: sandbox.identity.labels("build"),
+            entrypoint: entrypoint(&self.entrypoint, docker),
+            labels: sandbox.identity.container_labels("build"),
             stdin: true,
             ..spec
         };

@@ -99,11 +99,13 @@ impl Container {
         }
     }
 
-    /// Ends the script that runs: TERM to its processes, then what `docker stop` does.
-    pub async fn stop(&self) {
+    /// Ends the script that runs: TERM to its processes, where it sees no others, then what `docker stop` does.
+    pub async fn stop(&self, sees_only_its_own: bool) {
         let mut nowhere = Sinks { out: std::io::sink(), err: std::io::sink() };
         let terminate = self.exec(&["sh", "-c", TERMINATE], "", &mut nowhere);
-        let _ = tokio::time::timeout(Duration::from_secs(10), terminate).await;
+        if sees_only_its_own {
+            let _ = tokio::time::timeout(Duration::from_secs(10), terminate).await;
+        }
         let options = StopContainerOptionsBuilder::default().t(GRACE).build();
         if let Err(error) = self.docker.stop_container(&self.id, Some(options)).await {
             tracing::debug!("container did not stop: {error}");

@@ -1,7 +1,7 @@
 //! The helper container: where git runs, one per job, with the host's own tools.
 
 use crate::docker::attach::Sinks;
-use crate::docker::config::{Spec, body};
+use crate::docker::config::{Role, Spec, body};
 use crate::docker::container::Container;
 use crate::docker::labels;
 use crate::docker::rootfs::RootFs;
@@ -150,6 +150,7 @@ pub async fn start(sandbox: &Sandbox, docker: &settings::Docker, kind: &Kind, sp
         Kind::Image(reference) => (reference.clone(), Vec::new()),
     };
     let spec = Spec {
+        role: Role::Helper,
         image,
         cmd: Some(vec!["-c".to_owned(), IDLE.to_owned()]),
         entrypoint: Some(vec!["bash".to_owned()]),
@@ -157,7 +158,7 @@ pub async fn start(sandbox: &Sandbox, docker: &settings::Docker, kind: &Kind, sp
         user: String::new(),
         binds: tools.into_iter().chain(spec.binds).collect(),
         tmpfs: ["/root", "/tmp"].map(|path| (path.to_owned(), "exec,mode=1777".to_owned())).into(),
-        labels: sandbox.identity.labels("predefined"),
+        labels: sandbox.identity.container_labels("predefined"),
         ..spec
     };
     let id = sandbox.create("predefined", body(spec, docker)?, "").await?;

@@ -1,7 +1,7 @@
 //! Names and labels of what a job makes in Docker (protocol §4.5).
 
 use crate::docker::volumes::{Named, slug};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use warmstart_api::assignment::GitLab;
 use warmstart_gitlab::payload::Job;
 
@@ -22,6 +22,8 @@ pub struct Identity {
     pub random: String,
     /// Labels of everything.
     pub labels: HashMap<String, String>,
+    /// The settings' labels of containers.
+    pub configured: BTreeMap<String, String>,
 }
 
 impl Identity {
@@ -31,7 +33,13 @@ impl Identity {
         let random = hex::encode(rand::random::<[u8; 8]>());
         let stem = stem(&gitlab.short_token, job.job_info.project_id, gitlab.concurrent_id);
         let labels = labels(executor, job, gitlab, timeout, &random);
-        Self { stem, random, labels }
+        Self { stem, random, labels, configured: BTreeMap::new() }
+    }
+
+    /// Gives containers these labels too.
+    #[must_use]
+    pub fn with(self, configured: BTreeMap<String, String>) -> Self {
+        Self { configured, ..self }
     }
 
     /// The name of a container.
@@ -48,10 +56,17 @@ impl Identity {
         labels
     }
 
-    /// The labels of a service.
+    /// The labels of a container, which is a `kind`: those of the settings too, which hide none of ours.
+    #[must_use]
+    pub fn container_labels(&self, kind: &str) -> HashMap<String, String> {
+        self.configured.clone().into_iter().chain(self.labels(kind)).collect()
+    }
+
+    /// The labels of a service, which has the settings' also with GitLab's prefix.
     #[must_use]
     pub fn service_labels(&self, service: &str, version: &str) -> HashMap<String, String> {
-        let mut labels = self.labels("service");
+        let prefixed = self.configured.iter().map(|(key, value)| (format!("{PREFIX}{key}"), value.clone()));
+        let mut labels: HashMap<_, _> = prefixed.chain(self.container_labels("service")).collect();
         labels.insert(format!("{PREFIX}service"), service.to_owned());
         labels.insert(format!("{PREFIX}service.version"), version.to_owned());
         labels
@@ -150,6 +165,16 @@ mod tests {
     fn a_container_name_is_a_host_name_of_at_most_63_characters() {
         assert_eq!(stem("ABC_d.ef", 42, 0), "runner-abcdef-project-42-concurrent-0");
         assert!(stem(&"x".repeat(80), 42, 0).len() <= 63);
+    }
+
+    #[test]
+    fn labels_of_the_settings_hide_none_by_which_containers_are_removed() {
+        let settings = [("team", "a"), (JOB, "none")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let identity = Identity::new("e", &Job::default(), &GitLab::default(), "1h0m0s").with(settings.into());
+        let labels = identity.service_labels("redis", "7");
+        assert_eq!((labels["team"].as_str(), labels[JOB].as_str()), ("a", identity.random.as_str()));
+        assert_eq!(labels["com.gitlab.gitlab-runner.team"], "a");
+        assert!(!identity.labels("network").contains_key("team"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The local Docker daemon: images, containers, networks and volumes of jobs (protocol §4).
 
+pub mod allow;
 pub mod attach;
 pub mod auth;
 pub mod build;

@@ -42,7 +42,7 @@ pub fn choose(mode: &str, per_build: bool) -> Choice {
 pub async fn prepare(sandbox: &Sandbox, docker: &Docker, per_build: Option<String>) -> Result<Network, Fault> {
     match (choose(&docker.network_mode, per_build.is_some()), per_build) {
         (Choice::PerBuild, Some(name)) => {
-            let name = sandbox.create_network(name, options(docker.network_mtu)).await?;
+            let name = sandbox.create_network(name, options(docker.network_mtu), docker.enable_ipv6).await?;
             Ok(Network::Named(name))
         }
         (Choice::Existing(network), _) => Ok(network),

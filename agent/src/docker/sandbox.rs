@@ -15,6 +15,7 @@ use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio_util::task::TaskTracker;
+use warmstart_api::settings;
 
 /// What the clean-up may take in all.
 const BUDGET: Duration = Duration::from_mins(5);
@@ -54,12 +55,18 @@ impl Sandbox {
     }
 
     /// Makes a bridge network and returns its name.
-    pub async fn create_network(&self, name: String, options: HashMap<String, String>) -> Result<String, Fault> {
+    pub async fn create_network(
+        &self,
+        name: String,
+        options: HashMap<String, String>,
+        enable_ipv6: bool,
+    ) -> Result<String, Fault> {
         let docker = self.docker.clone();
         let request = NetworkCreateRequest {
             name: name.clone(),
             driver: Some("bridge".to_owned()),
             options: Some(options),
+            enable_ipv6: Some(enable_ipv6),
             labels: Some(self.identity.labels("network")),
             ..Default::default()
         };
@@ -68,12 +75,16 @@ impl Sandbox {
     }
 
     /// Makes a volume, unless it is there already. One that outlives the job does not carry the job's label.
-    pub async fn create_volume(&self, volume: &Named) -> Result<(), Fault> {
+    pub async fn create_volume(&self, volume: &Named, settings: &settings::Docker) -> Result<(), Fault> {
         let docker = self.docker.clone();
-        let labels = self.identity.volume_labels(volume);
         let doing = format!("cannot create volume {}", volume.name);
-        let request =
-            VolumeCreateRequest { name: Some(volume.name.clone()), labels: Some(labels), ..Default::default() };
+        let request = VolumeCreateRequest {
+            name: Some(volume.name.clone()),
+            labels: Some(self.identity.volume_labels(volume)),
+            driver: (!settings.volume_driver.is_empty()).then(|| settings.volume_driver.clone()),
+            driver_opts: Some(settings.volume_driver_ops.clone().into_iter().collect()),
+            ..Default::default()
+        };
         self.make(doing, async move { docker.create_volume(request).await }).await?;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Services: which containers run beside the job, under which names, and whether they answer (protocol §4.7).
 
-use crate::docker::config::{Spec, body};
+use crate::docker::config::{Role, Spec, body, entrypoint};
 use crate::docker::container::Container;
 use crate::docker::dind;
 use crate::docker::labels::service_suffix;
@@ -147,9 +147,11 @@ impl Starter<'_> {
     pub async fn start(&self, definition: &Definition, image: Image, at: Place) -> Result<Service, Fault> {
         let Place { name, aliases, index } = at;
         let spec = Spec {
+            role: Role::Service,
+            name: definition.name.clone(),
             image: image.reference,
             cmd: (!definition.command.is_empty()).then(|| definition.command.clone()),
-            entrypoint: (!definition.entrypoint.is_empty()).then(|| definition.entrypoint.clone()),
+            entrypoint: entrypoint(&definition.entrypoint, self.docker),
             env: definition.env.clone(),
             user: definition.user.clone(),
             binds: self.binds.to_vec(),

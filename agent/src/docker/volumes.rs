@@ -22,6 +22,8 @@ pub struct Wanted<'a> {
     pub protected: bool,
     /// Keep nothing for later jobs.
     pub disable_cache: bool,
+    /// A host directory for cache volumes; empty for Docker's own volumes.
+    pub cache_dir: &'a str,
 }
 
 /// The directory of the builds.
@@ -170,6 +172,14 @@ pub fn plan(wanted: &Wanted<'_>) -> Plan {
         plan.binds.push(match volume {
             Volume::Bind { source, dest, options } if options.is_empty() => format!("{source}:{dest}"),
             Volume::Bind { source, dest, options } => format!("{source}:{dest}:{options}"),
+            Volume::Cache { dest } if !wanted.disable_cache && !wanted.cache_dir.is_empty() => {
+                format!(
+                    "{}/{}/{}:{dest}",
+                    wanted.cache_dir.trim_end_matches('/'),
+                    wanted.reusable,
+                    hashed(wanted, dest)
+                )
+            }
             Volume::Cache { dest } => {
                 let named = named(wanted, dest);
                 let bind = format!("{}:{dest}", named.name);
@@ -181,13 +191,17 @@ pub fn plan(wanted: &Wanted<'_>) -> Plan {
     plan
 }
 
-/// The name has the destination as it is written: GitLab Runner's `/cache/` is another volume than its `/cache`.
 fn named(wanted: &Wanted<'_>, dest: &str) -> Named {
     let (temporary, protected) = (wanted.disable_cache, wanted.protected);
     let unique = if temporary { wanted.temporary } else { wanted.reusable };
-    let suffix = if protected { "-protected" } else { "" };
-    let name = format!("{unique}-cache-{}{suffix}", hex::encode(Md5::digest(dest)));
+    let name = format!("{unique}-cache-{}", hashed(wanted, dest));
     Named { name, dest: dest.to_owned(), temporary, protected }
+}
+
+/// The destination as part of a name, as it is written: GitLab Runner's `/cache/` is another volume than its `/cache`.
+fn hashed(wanted: &Wanted<'_>, dest: &str) -> String {
+    let suffix = if wanted.protected { "-protected" } else { "" };
+    format!("{}{suffix}", hex::encode(Md5::digest(dest)))
 }
 
 /// Whether the job's volumes are kept apart from those of unprotected refs.
@@ -212,7 +226,7 @@ mod tests {
         parse(&entries, "/builds/group/demo", |text| text.replace("$X", "x"))
     }
 
-    fn planned_for(protected: bool, entries: &[&str], disable_cache: bool) -> Plan {
+    fn planned_for(protected: bool, entries: &[&str], disable_cache: bool, cache_dir: &str) -> Plan {
         let volumes = parsed(entries).expect("valid volumes");
         let builds = builds(&volumes, "/builds", "/data/b1".into());
         plan(&Wanted {
@@ -223,11 +237,12 @@ mod tests {
             temporary: "runner-tmp",
             protected,
             disable_cache,
+            cache_dir,
         })
     }
 
     fn planned(entries: &[&str], disable_cache: bool) -> Plan {
-        planned_for(false, entries, disable_cache)
+        planned_for(false, entries, disable_cache, "")
     }
 
     /// The vectors of protocol §8.1.
@@ -239,8 +254,17 @@ mod tests {
         assert_eq!(names, [Some("3c3f060a0374fc8bc39395164f415a70"), Some("c33bcaa1fd2c77edfc3893b41966cea8")]);
         assert_eq!(plan.binds[1], format!("{}:/cache", plan.named[0].name));
         assert!(!plan.named[0].temporary);
-        let protected = planned_for(true, &["/cache"], false);
+        let protected = planned_for(true, &["/cache"], false, "");
         assert_eq!(protected.named[0].name, format!("{}-protected", plan.named[0].name));
+    }
+
+    #[test]
+    fn a_cache_directory_of_the_settings_stands_in_for_volumes() {
+        let plan = planned_for(true, &["/cache"], false, "/srv/caches/");
+        let unique = "runner-25d941d626478afc3c88f65957a70ff0";
+        let bind = format!("/srv/caches/{unique}/3c3f060a0374fc8bc39395164f415a70-protected:/cache");
+        assert_eq!((&plan.binds[1], plan.named.len()), (&bind, 0));
+        assert_eq!(planned_for(false, &["/cache"], true, "/srv/caches").named.len(), 1);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use anyhow::{Context, Result};
 use order::Order;
 use outcome::{Outcome, go_duration};
 use owner::Owner;
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -190,6 +191,7 @@ impl Prepared {
         let debug = ["CI_DEBUG_TRACE", "CI_DEBUG_SERVICES"].iter().any(|key| order::is_on(&order.job, key));
         let debug = debug && !order.settings.debug_trace_disabled;
         let identity = Identity::new(&host.executor, &order.job, &order.gitlab, &go_duration(order.job.timeout()));
+        let identity = identity.with(container_labels(order, variables.as_ref()));
         let own = host.builds.join(format!("{}-{}", order.job.id, identity.random));
         let sandbox = Sandbox::new(host.docker.clone(), identity);
         Self { directories, masks, variables, sandbox, own, debug }
@@ -247,6 +249,12 @@ impl Prepared {
         sidecar::offer(&mut execution, &volumes);
         Ok(execution)
     }
+}
+
+/// The settings' labels of containers, with the job's variables in them.
+fn container_labels(order: &Order, variables: Option<&Variables>) -> BTreeMap<String, String> {
+    let expand = |value: &str| variables.map_or_else(|| value.to_owned(), |variables| variables.expand(value));
+    order.settings.docker.container_labels.iter().map(|(key, value)| (key.clone(), expand(value))).collect()
 }
 
 /// The builds directory: the job's own is made here, writable for every user of its containers.

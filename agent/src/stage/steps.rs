@@ -77,7 +77,8 @@ async fn supervised(
         () = out_of_time(limit) => limit.map_or(Fault::Canceled, Limit::exceeded),
         () = job.stops.script_canceled(), if cancelable => Fault::Canceled,
     };
-    stop(container, running).await;
+    // With the machine's processes before it, the script that ends a job's would end those, too.
+    stop(container, running, job.order.settings.docker.pid_mode.is_empty()).await;
     drop(sinks);
     if let Fault::Timeout(text) = &fault {
         job.log.warn(&format!("{text}: it was stopped before its end"));
@@ -93,21 +94,25 @@ async fn out_of_time(limit: Option<&Limit>) {
 }
 
 /// Ends a script while its last output is still copied.
-async fn stop(container: &Container, running: impl Future) {
-    let _ = timeout(LAST_WORDS * 2, async { tokio::join!(container.stop(), timeout(LAST_WORDS, running)) }).await;
+async fn stop(container: &Container, running: impl Future, sees_only_its_own: bool) {
+    let stopping = container.stop(sees_only_its_own);
+    let _ = timeout(LAST_WORDS * 2, async { tokio::join!(stopping, timeout(LAST_WORDS, running)) }).await;
 }
 
 async fn create(job: &Execution, prepared: &Prepared) -> Result<Container, Fault> {
     let mut spec = prepared.common.spec();
     spec.aliases.clone_from(&prepared.common.aliases);
-    spec.user = user(job);
+    spec.user = job.user();
     prepared.build.create(&job.sandbox, &job.order.settings.docker, spec).await
 }
 
-/// The settings' user, else the job's; empty keeps the image's.
-fn user(job: &Execution) -> String {
-    match job.order.settings.docker.user.as_str() {
-        "" => job.variables.expand(&job.order.job.image.executor_opts.docker.user),
-        user => user.to_owned(),
+impl Execution {
+    /// The user of the build container: the settings', else the job's; empty keeps the image's.
+    #[must_use]
+    pub fn user(&self) -> String {
+        match self.order.settings.docker.user.as_str() {
+            "" => self.variables.expand(&self.order.job.image.executor_opts.docker.user),
+            user => user.to_owned(),
+        }
     }
 }

@@ -272,7 +272,7 @@ fn builds_on_a_volume_of_the_host_are_told_apart() {
         ("/srv:/build", false),
         ("/srv:/builds/group", false),
     ] {
-        fixture.settings.docker.volumes = vec![volume.to_owned()];
+        fixture.settings.docker.volumes = vec![volume.to_owned()].into();
         let wanted = if shared { "/builds/ABCDEFGHI/1/group/demo" } else { "/builds/group/demo" };
         assert_eq!(fixture.directories().project, wanted, "{volume}");
     }

@@ -29,7 +29,7 @@ pub struct Assignment {
 }
 
 /// Where and as whom to report.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct GitLab {
     /// GitLab's URL as configured.
     pub url: String,

@@ -121,6 +121,12 @@ fn complete(raw: Raw, number: usize, environment: &dyn Fn(&str) -> Option<String
     let whole = |message: String| Error::Whole(format!("[[runners]] entry \"{name}\": {message}"));
     let Some(GitLabUrl(url)) = raw.url else { return Err(whole("url is missing".to_owned())) };
     let token = token(raw.token, raw.token_file, environment).map_err(&whole)?;
+    let mut docker = raw.docker;
+    for (key, options) in
+        [("security_opt", &mut docker.security_opt), ("services_security_opt", &mut docker.services_security_opt)]
+    {
+        options.iter_mut().try_for_each(|option| bring_profile(key, option)).map_err(&whole)?;
+    }
     let ca = raw.tls_ca_file.map(|path| read(&path, "tls-ca-file")).transpose().map_err(&whole)?;
     if !raw.builds_dir.starts_with('/') {
         return Err(whole(format!("builds_dir `{}` is no absolute path", raw.builds_dir)));
@@ -146,7 +152,7 @@ fn complete(raw: Raw, number: usize, environment: &dyn Fn(&str) -> Option<String
             debug_trace_disabled: raw.debug_trace_disabled,
             stage_times: raw.stage_times,
             feature_flags: raw.feature_flags,
-            docker: raw.docker,
+            docker,
         },
         cache: raw.cache.store.map(|store| store.0),
     })
@@ -171,6 +177,18 @@ fn token(
         Some(_) => Err("the token is empty or has blanks in it".to_owned()),
         None => Err(format!("no token: set token, token_file or the environment variable {TOKEN_VARIABLE}")),
     }
+}
+
+/// Puts the content of a profile of seccomp in the place of its path: it is a file of this machine, not of executors.
+fn bring_profile(key: &str, option: &mut String) -> Result<(), String> {
+    let profile = option.strip_prefix("seccomp=").filter(|profile| !profile.starts_with('{'));
+    let Some(path) = profile.filter(|profile| !["unconfined", "builtin"].contains(profile)) else { return Ok(()) };
+    let text = read(path.as_ref(), key)?;
+    if let Err(why) = serde_json::from_str::<serde::de::IgnoredAny>(&text) {
+        return Err(format!("{key} {path} is no profile of seccomp: {why}"));
+    }
+    *option = format!("seccomp={text}");
+    Ok(())
 }
 
 fn read(path: &std::path::Path, key: &str) -> Result<String, String> {

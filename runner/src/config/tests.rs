@@ -21,7 +21,7 @@ fn little_is_enough() {
     assert_eq!((entry.name.as_str(), entry.url.as_str(), entry.limit), ("runner 1", "https://gitlab.test", None));
     assert_eq!((config.concurrent, config.policy.max, config.rules.max_use_count), (1, 1, 1));
     assert_eq!(config.check_interval, Duration::from_secs(3));
-    assert_eq!(entry.settings.docker.volumes, ["/cache"]);
+    assert_eq!(entry.settings.docker.volumes[..], ["/cache"]);
     assert!(entry.settings.stage_times);
 }
 
@@ -76,13 +76,14 @@ log_level = "debug"
     assert!(config.entries[0].settings.feature_flags["FF_NETWORK_PER_BUILD"]);
     assert!(!config.entries[0].settings.stage_times && config.entries[0].settings.debug_trace_disabled);
     assert_eq!((config.concurrent, config.entries[0].limit), (8, Some(4)));
+    assert_eq!(docker.cap_add, ["SYS_ADMIN"]);
     let names = [
         "shutdown_timeout",
         "session_server",
         "runners.feature_flags.FF_USE_FASTZIP",
         "runners.cache.Type",
         "runners.cache.s3",
-        "runners.docker.cap_add",
+        "runners.docker.tls_verify",
     ];
     for name in names {
         assert!(warnings.iter().any(|warning| warning.contains(&format!("`{name}`"))), "{name} in {warnings:#?}");
@@ -177,6 +178,32 @@ fn the_token_comes_from_a_file_or_the_environment_too() {
     let environment = |name: &str| (name == "WARMSTART_RUNNER_TOKEN").then(|| "glrt-environment".to_owned());
     let (config, _) = parse("[[runners]]\nurl = \"https://g\"\n", &environment).expect("good");
     assert_eq!(config.entries[0].token.expose(), "glrt-environment");
+}
+
+#[test]
+fn every_key_of_docker_that_is_done_is_read() {
+    let read = serde_json::to_value(warmstart_api::settings::Docker::default()).expect("settings");
+    let read: Vec<&String> = read.as_object().expect("a table").keys().collect();
+    let mut done: Vec<&str> = super::keys::DOCKER.done.to_vec();
+    done.extend(super::keys::DOCKER.tables.iter().map(|(name, _)| *name));
+    done.sort_unstable();
+    assert_eq!(read, done);
+}
+
+#[test]
+fn a_profile_of_seccomp_is_a_file_of_the_runners_machine() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("profile.json");
+    let text =
+        format!("{MINIMAL}[runners.docker]\nsecurity_opt = [\"no-new-privileges\", \"seccomp={}\"]\n", file.display());
+    assert!(message(&text).contains("cannot read security_opt "), "{}", message(&text));
+    std::fs::write(&file, "{").expect("written");
+    assert!(message(&text).contains("is no profile of seccomp"), "{}", message(&text));
+    std::fs::write(&file, "{\"defaultAction\":\"SCMP_ACT_ALLOW\"}").expect("written");
+    let (config, _) = read(&text).expect("good");
+    let options = ["no-new-privileges", "seccomp={\"defaultAction\":\"SCMP_ACT_ALLOW\"}"];
+    assert_eq!(config.entries[0].settings.docker.security_opt, options);
+    assert!(read(&format!("{MINIMAL}[runners.docker]\nsecurity_opt = [\"seccomp=unconfined\"]\n")).is_ok());
 }
 
 #[test]

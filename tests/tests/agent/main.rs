@@ -8,6 +8,7 @@ mod lone;
 mod pulls;
 mod script;
 mod services;
+mod settings;
 mod sidecar;
 mod sources;
 mod stops;
