@@ -103,7 +103,8 @@ impl Log {
         self.write(&format!("{}{text}{}\n", sections::YELLOW, sections::RESET));
     }
 
-    fn line(&self, level: Level, text: &str) {
+    /// A line of that kind.
+    pub fn line(&self, level: Level, text: &str) {
         self.write(&sections::line(level, text));
     }
 

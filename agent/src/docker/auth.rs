@@ -1,7 +1,9 @@
 //! Credentials for registries, in GitLab's order (protocol §4.4).
 
+use crate::fault::Fault;
 use bollard::auth::DockerCredentials;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 use warmstart_gitlab::payload::Credential;
@@ -10,10 +12,12 @@ use warmstart_gitlab::secret::Secret;
 /// Docker Hub's key in a `config.json`.
 const HUB: &str = "https://index.docker.io/v1/";
 
-/// Everything that may know a password. The first that does wins.
+/// Everything that may know a password. For one registry path the first that does wins; a longer path wins over all.
 #[derive(Clone, Default)]
 pub struct Logins {
     sources: Arc<Vec<Source>>,
+    /// Why no login is to be looked for at all.
+    refused: Option<String>,
 }
 
 #[derive(Clone)]
@@ -41,30 +45,49 @@ impl std::fmt::Debug for Logins {
 
 impl Logins {
     /// Gathers `DOCKER_AUTH_CONFIG`, the host's configuration and the payload's logins, in this order.
+    ///
+    /// A configuration that cannot be read is left out: the second part is a warning for the job's log for each.
     #[must_use]
-    pub fn new(variable: Option<String>, payload: &[Credential]) -> Self {
-        let mut sources = Vec::new();
-        if let Some(text) = variable.filter(|text| !text.trim().is_empty()) {
-            sources.push(Source::Config(text.into(), "$DOCKER_AUTH_CONFIG".to_owned()));
-        }
-        if let Some((text, path)) = host_config() {
-            sources.push(Source::Config(text.into(), path));
+    pub fn new(variable: Option<String>, payload: &[Credential]) -> (Self, Vec<String>) {
+        let variable = variable.filter(|text| !text.trim().is_empty());
+        let configs = variable.map(|text| (text, "$DOCKER_AUTH_CONFIG".to_owned())).into_iter().chain(host_config());
+        let (mut this, mut warnings, mut sources) = (Self::default(), Vec::new(), Vec::new());
+        for (text, name) in configs {
+            match serde_json::from_str(&text) {
+                Ok(config) => {
+                    this.refused = this.refused.or_else(|| path_of_helper(&config, &name));
+                    sources.push(Source::Config(text.into(), name));
+                }
+                Err(why) => warnings.push(format!(
+                    "Failed to resolve credentials from {name}: {why}. Credentials from this source will not be used."
+                )),
+            }
         }
         let registries = payload.iter().filter(|credential| credential.kind == "registry").cloned().collect();
         sources.push(Source::Payload(registries));
-        Self { sources: Arc::new(sources) }
+        (Self { sources: Arc::new(sources), ..this }, warnings)
     }
 
     /// Finds the login for an image. Credential helpers are programs: they run on a thread of their own.
-    pub async fn find(&self, image: &str) -> Option<Login> {
-        let sources = self.sources.clone();
-        let image = image.to_owned();
+    pub async fn find(&self, image: &str) -> Result<Option<Login>, Fault> {
+        if let Some(why) = &self.refused {
+            return Err(Fault::Configuration(why.clone()));
+        }
+        let (sources, image) = (self.sources.clone(), image.to_owned());
         let search = move || {
             let places = places(&image);
-            sources.iter().find_map(|source| places.iter().find_map(|place| source.find(place)))
+            places.iter().find_map(|place| sources.iter().find_map(|source| source.find(place)))
         };
-        tokio::task::spawn_blocking(search).await.unwrap_or_default()
+        Ok(tokio::task::spawn_blocking(search).await.unwrap_or_default())
     }
+}
+
+/// Refuses helpers with a path in their name: a job could have a program of its own run on this machine.
+fn path_of_helper(config: &Value, source: &str) -> Option<String> {
+    let helpers = config.get("credHelpers").and_then(Value::as_object).into_iter().flat_map(|helpers| helpers.values());
+    let mut names = helpers.chain(config.get("credsStore")).filter_map(Value::as_str);
+    let path = names.find(|name| name.contains('/'))?;
+    Some(format!("cannot use credentials from {source}: \"{path}\" is no name of a credential helper but a path"))
 }
 
 impl Source {
@@ -114,10 +137,14 @@ fn login(user: &str, password: &str, server: &str) -> DockerCredentials {
 
 /// The `config.json` of the user who runs the agent, with its path.
 fn host_config() -> Option<(String, String)> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let directory = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home?.join(".docker")))?;
-    let path = directory.join("config.json");
-    Some((std::fs::read_to_string(&path).ok()?, path.display().to_string()))
+    let directory = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home()?.join(".docker")))?;
+    let paths = [Some(directory.join("config.json")), home().map(|home| home.join(".dockercfg"))];
+    let mut found = paths.into_iter().flatten().filter_map(|path| Some((std::fs::read_to_string(&path).ok()?, path)));
+    found.next().map(|(text, path)| (text, path.display().to_string()))
+}
+
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from)
 }
 
 /// The registry paths whose login fits an image, the most particular first.
@@ -185,20 +212,37 @@ mod tests {
         assert_eq!(normal("Reg.test/group/"), "reg.test/group");
     }
 
+    fn payload(url: &str) -> [Credential; 1] {
+        let (kind, username) = ("registry".to_owned(), "ci".to_owned());
+        [Credential { kind, url: url.to_owned(), username, password: "token".into() }]
+    }
+
     #[tokio::test]
-    async fn the_variable_wins_over_the_payload() {
-        let variable = r#"{"auths":{"reg.test":{"auth":"dTpw"}}}"#.to_owned();
-        let payload = [Credential {
-            kind: "registry".to_owned(),
-            url: "reg.test".to_owned(),
-            username: "ci".to_owned(),
-            password: "token".into(),
-        }];
-        let both = Logins::new(Some(variable), &payload);
-        let found = both.find("reg.test/a/b:1").await.expect("a login");
-        assert_eq!((found.source.as_str(), found.credentials.username.as_deref()), ("$DOCKER_AUTH_CONFIG", Some("u")));
-        let found = Logins::new(None, &payload).find("reg.test/a/b:1").await.expect("a login");
-        assert_eq!(found.credentials.username.as_deref(), Some("ci"));
-        assert!(Logins::new(None, &payload).find("other.test/a").await.is_none_or(|l| !l.source.contains("payload")));
+    async fn the_variable_wins_over_the_payload_unless_that_knows_a_longer_path() {
+        let config = r#"{"auths":{"reg.test":{"auth":"dTpw"}}}"#;
+        let user = async |logins: (Logins, Vec<String>), image: &str| {
+            let login = logins.0.find(image).await.expect("no path").filter(|login| !login.source.contains("/.docker"));
+            login.and_then(|login| login.credentials.username).unwrap_or_default()
+        };
+        assert_eq!(user(Logins::new(Some(config.to_owned()), &payload("reg.test")), "reg.test/a/b:1").await, "u");
+        assert_eq!(user(Logins::new(Some(config.to_owned()), &payload("reg.test/a")), "reg.test/a/b:1").await, "ci");
+        assert_eq!(user(Logins::new(None, &payload("reg.test")), "reg.test/a/b:1").await, "ci");
+        assert_eq!(user(Logins::new(None, &payload("reg.test")), "other.test/a").await, "");
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_be_read_is_left_out_with_a_warning_that_does_not_show_it() {
+        let (logins, warnings) = Logins::new(Some("{\"auths\": c2VjcmV0}".to_owned()), &[]);
+        assert!(warnings[0].starts_with("Failed to resolve credentials from $DOCKER_AUTH_CONFIG: "), "{warnings:?}");
+        assert!(!warnings.concat().contains("c2VjcmV0") && logins.refused.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_helper_with_a_path_in_its_name_is_refused() {
+        for config in [r#"{"credHelpers":{"reg.test":"x/../evil"}}"#, r#"{"credsStore":"/builds/evil"}"#] {
+            let (logins, _) = Logins::new(Some(config.to_owned()), &payload("reg.test"));
+            let refused = logins.find("reg.test/a").await.err().map(|fault| fault.to_string()).unwrap_or_default();
+            assert!(refused.contains("evil\" is no name of a credential helper but a path"), "{refused}");
+        }
     }
 }

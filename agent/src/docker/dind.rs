@@ -5,6 +5,7 @@
 //! are there it keeps, and it makes all certificates itself. Without, the daemon waits for 15 s before it listens, unless
 //! it is told that no TLS is meant (docker-library/docker `dockerd-entrypoint.sh`, moby `loadListeners`).
 
+use crate::docker::allow;
 use crate::docker::container::Container;
 use crate::fault::Fault;
 use anyhow::Result;
@@ -12,7 +13,6 @@ use bollard::Docker;
 use bollard::errors::Error as DockerError;
 use bollard::models::{ContainerCreateBody, ImageConfig};
 use bollard::query_parameters::{ContainerArchiveInfoOptionsBuilder, UploadToContainerOptionsBuilder};
-use globset::{GlobBuilder, GlobSetBuilder};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 
 /// What starts the daemon in the official images.
@@ -37,7 +37,7 @@ impl Start {
     pub async fn of(name: &str, body: &ContainerCreateBody, docker: &Docker, globs: &[String]) -> Result<Self, Fault> {
         let privileged = body.host_config.as_ref().and_then(|host| host.privileged) == Some(true);
         let Some(image) = body.image.as_deref().filter(|_| privileged) else { return Ok(Self::AsIs) };
-        if !lists(globs, name)? {
+        if !allow::matches(globs, name)? {
             return Ok(Self::AsIs);
         }
         let seen = docker.inspect_image(image).await;
@@ -59,16 +59,6 @@ impl Start {
             tracing::warn!("cannot put keys into the docker-in-docker service: {error:#}");
         }
     }
-}
-
-/// Whether an image's name is one of those listed; `*` stays within a part of the name, `**` does not.
-fn lists(globs: &[String], image: &str) -> Result<bool, Fault> {
-    let invalid = |error| Fault::Configuration(format!("invalid glob of dind_services: {error}"));
-    let mut set = GlobSetBuilder::new();
-    for glob in globs {
-        set.add(GlobBuilder::new(glob).literal_separator(true).build().map_err(invalid)?);
-    }
-    Ok(set.build().map_err(invalid)?.is_match(image))
 }
 
 /// Only where the entrypoint is known, would start a daemon as root, and was not told how.
@@ -188,11 +178,11 @@ mod tests {
     #[test]
     fn official_images_are_known_by_their_name_wherever_they_come_from() {
         let globs = warmstart_api::settings::Docker::default().dind_services;
-        let known = |name: &str| lists(&globs, name).expect("valid globs");
+        let known = |name: &str| allow::matches(&globs, name).expect("valid globs");
         let official =
             ["docker:dind", "docker:29.1-dind", "docker.io/library/docker:27-dind", "r.test:5000/a/docker:dind"];
         assert!(official.into_iter().all(known));
         assert!(!["docker:27", "docker", "my-docker:dind", "docker/dind:1"].into_iter().any(known));
-        assert!(!lists(&[], "docker:dind").expect("valid globs"));
+        assert!(!allow::matches(&[], "docker:dind").expect("valid globs"));
     }
 }

@@ -87,6 +87,13 @@ impl Name {
     }
 }
 
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let glue = if self.version.starts_with('@') { "" } else { ":" };
+        write!(f, "{}{glue}{}", self.service, self.version)
+    }
+}
+
 /// The names left for a service, and those that an earlier one has already.
 pub(crate) fn free_aliases(name: &Name, given: &[String], taken: &mut HashSet<String>) -> (Vec<String>, Vec<String>) {
     let mut own = HashSet::new();
@@ -286,7 +293,8 @@ mod tests {
             ["registry.example.com__group__db", "registry.example.com-group-db"]
         );
         let name = Name::parse("a/b@sha256:00").expect("a valid name");
-        assert_eq!((name.service.as_str(), name.version.as_str()), ("a/b", "@sha256:00"));
+        assert_eq!((name.service.as_str(), name.to_string().as_str()), ("a/b", "a/b@sha256:00"));
+        assert_eq!(Name::parse("mysql").expect("a valid name").to_string(), "mysql:latest");
         assert!(Name::parse("").is_err() && Name::parse("a b").is_err());
     }
 

@@ -78,7 +78,7 @@ async fn supervised(
         () = job.stops.script_canceled(), if cancelable => Fault::Canceled,
     };
     // With the machine's processes before it, the script that ends a job's would end those, too.
-    stop(container, running, job.order.settings.docker.pid_mode.is_empty()).await;
+    Box::pin(stop(container, running, job.order.settings.docker.pid_mode.is_empty())).await;
     drop(sinks);
     if let Fault::Timeout(text) = &fault {
         job.log.warn(&format!("{text}: it was stopped before its end"));

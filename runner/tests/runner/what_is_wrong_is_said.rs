@@ -100,12 +100,12 @@ async fn a_configuration_that_is_not_there_and_no_configuration_at_all() -> Resu
 #[tokio::test]
 async fn check_reads_a_configuration_and_names_keys_without_effect() -> Result<()> {
     let bench = Bench::prepare("").await?;
-    replace(&bench, "image = \"alpine\"", "image = \"alpine\"\ncap_add = [\"ALL\"]")?;
+    replace(&bench, "image = \"alpine\"", "image = \"alpine\"\nvolume_keep = true")?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_warmstart-runner"));
     command.arg("check").arg("--config").arg(bench.file("config.toml")).env("WARMSTART_RUNNER_TOKEN", "t");
     let output = command.output().await?;
     let text = String::from_utf8(output.stdout)?;
-    assert!(output.status.success() && text.contains("`runners.docker.cap_add` has no effect here"), "{text}");
+    assert!(output.status.success() && text.contains("`runners.docker.volume_keep` has no effect here"), "{text}");
     assert!(text.trim_end().ends_with("good, 1 runner(s)"), "{text}");
     Ok(())
 }

@@ -1,9 +1,16 @@
 //! Images from a real registry, which asks for a password.
 
-use crate::lone::{Lone, ended, says};
+use crate::lone::{Lone, ended, plain, says};
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
-use warmstart_tests::gitlab::{Finished, JobSpec, JobState};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::watch;
+use warmstart_tests::gitlab::{Finished, JobSpec, JobState, ServiceSpec};
 use warmstart_tests::harness::{BUSYBOX, Registry};
 
 const USER: &str = Registry::USER;
@@ -13,6 +20,8 @@ const PASSWORD: &str = Registry::PASSWORD;
 struct Stocked {
     host: String,
     image: String,
+    /// Docker's configuration with the login.
+    login: TempDir,
     _registry: Registry,
 }
 
@@ -21,16 +30,23 @@ impl Stocked {
         let registry = Registry::start(Ipv4Addr::LOCALHOST.into()).await.expect("a registry");
         let host = registry.host.clone();
         let image = format!("{host}/team/busybox:1");
-        let directory = tempfile::tempdir().expect("a directory");
-        let login = directory.path().display().to_string();
-        docker(&["--config", &login, "login", "--username", USER, "--password", PASSWORD, &host]);
+        let login = tempfile::tempdir().expect("a directory");
+        let config = login.path().display().to_string();
+        docker(&["--config", &config, "login", "--username", USER, "--password", PASSWORD, &host]);
+        let this = Self { host, image, login, _registry: registry };
+        this.push("busybox");
+        this
+    }
+
+    /// Puts one more image into the registry.
+    fn push(&self, name: &str) {
+        let (host, image) = (&self.host, format!("{}/team/{name}:1", self.host));
         // An image of its own: another test must not remove it under this one.
         let container = docker(&["create", BUSYBOX]);
-        docker(&["commit", "--change", &format!("LABEL registry={host}"), &container, &image]);
+        docker(&["commit", "--change", &format!("LABEL registry={host}/{name}"), &container, &image]);
         docker(&["rm", &container]);
-        docker(&["--config", &login, "push", "--quiet", &image]);
+        docker(&["--config", &self.login.path().display().to_string(), "push", "--quiet", &image]);
         docker(&["rmi", &image]);
-        Self { host, image, _registry: registry }
     }
 
     fn job(&self) -> JobSpec {
@@ -91,7 +107,143 @@ async fn a_wrong_password_fails_the_job_and_names_image_and_credentials_but_not_
     let finished = lone.run(registry.job().registry(&registry.host, USER, "not-the-one")).await;
     ended(&finished, JobState::Failed);
     assert_eq!(finished.failure_reason.as_deref(), Some("runner_configuration_error"), "{}", finished.text());
-    says(&finished, &registry.image);
-    says(&finished, "job payload (GitLab Registry)");
+    says(&finished, &format!("Job failed: failed to pull image \"{}\" with specified policies", registry.image));
+    says(&finished, "(with credentials from job payload (GitLab Registry))\n");
     assert!(!finished.text().contains("not-the-one"), "{}", finished.text());
+}
+
+/// Stands before a registry and holds questions for manifests back.
+struct Gate {
+    host: String,
+    images: Vec<String>,
+}
+
+/// Whether an image is held back as long as only these were asked for.
+type Hold = fn(&str, &BTreeSet<String>) -> bool;
+
+#[expect(clippy::unwrap_used, reason = "what cannot be set up has failed the test")]
+impl Gate {
+    async fn before(registry: &Stocked, hold: Hold) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let (asked, upstream) = (watch::Sender::default(), registry.host.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&upstream).await.unwrap();
+                tokio::spawn(pass(client, server, asked.clone(), hold));
+            }
+        });
+        let images = ["one", "two", "three", "absent"].map(|name| format!("{host}/team/{name}:1")).to_vec();
+        Self { host, images }
+    }
+
+    fn job(&self, image: usize) -> JobSpec {
+        let job = JobSpec::script(["echo all are there"]).image(&self.images[image]).timeout(Duration::from_mins(2));
+        job.registry(&self.host, USER, PASSWORD)
+    }
+
+    fn service(&self, image: usize) -> ServiceSpec {
+        ServiceSpec {
+            name: self.images[image].clone(),
+            command: Some(["httpd", "-f", "-p", "80"].map(str::to_owned).to_vec()),
+            variables: vec![("HEALTHCHECK_TCP_PORT".to_owned(), "80".to_owned())],
+            ..ServiceSpec::default()
+        }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let _ =
+            Command::new("docker").arg("rmi").args(&self.images).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+/// Passes on what a connection says, one question after the other. None has a body.
+async fn pass(
+    client: TcpStream,
+    server: TcpStream,
+    asked: watch::Sender<BTreeSet<String>>,
+    hold: Hold,
+) -> std::io::Result<()> {
+    let (from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+    let mut from_client = BufReader::new(from_client);
+    while let Some(head) = head(&mut from_client).await? {
+        let first = head.lines().next().unwrap_or_default();
+        if let Some(image) = first.split_once("/team/").and_then(|(_, rest)| Some(rest.split_once("/manifests/")?.0)) {
+            asked.send_if_modified(|asked| asked.insert(image.to_owned()));
+            let _ = asked.subscribe().wait_for(|asked| !hold(image, asked)).await;
+        }
+        to_server.write_all(head.as_bytes()).await?;
+    }
+    Ok(())
+}
+
+/// The lines up to an empty one; none at the end of the connection.
+async fn head(from: &mut BufReader<OwnedReadHalf>) -> std::io::Result<Option<String>> {
+    let mut head = String::new();
+    while from.read_line(&mut head).await? > 0 {
+        if head.ends_with("\r\n\r\n") {
+            return Ok(Some(head));
+        }
+    }
+    Ok(None)
+}
+
+#[tokio::test]
+async fn all_images_of_a_job_come_at_once_and_each_pull_speaks_in_its_turn() {
+    let (registry, lone) = (Stocked::start().await, Lone::start().await);
+    for name in ["one", "two", "three"] {
+        registry.push(name);
+    }
+    let gate = Gate::before(&registry, |_, asked| asked.len() < 3).await;
+    let (one, two) = (gate.service(0), gate.service(1));
+    // The same image once more is not pulled once more.
+    let again = ServiceSpec { alias: "again".to_owned(), ..gate.service(2) };
+    let finished = lone.run(gate.job(2).service_with(one).service_with(two).service_with(again)).await;
+    ended(&finished, JobState::Success);
+    let policy =
+        |image: usize| format!("Using effective pull policy of [if-not-present] for container {}", gate.images[image]);
+    let pulled = |image: usize| {
+        let name = &gate.images[image];
+        [
+            policy(image),
+            "Authenticating with credentials from job payload (GitLab Registry)".to_owned(),
+            format!("Pulling docker image {name} ..."),
+            "Using docker image sha256:".to_owned(),
+        ]
+    };
+    let starting = |name: &str| vec![format!("Starting service 127.0.0.1/team/{name}:1...")];
+    let waiting = vec!["Waiting for services to be up and running (timeout 30 seconds)...".to_owned(), policy(2)];
+    let expected = [
+        [starting("one"), pulled(0).to_vec(), starting("two"), pulled(1).to_vec()].concat(),
+        [starting("three"), pulled(2).to_vec(), waiting].concat(),
+    ];
+    let text = plain(&finished);
+    let mut lines = text.lines().skip_while(|line| !line.starts_with("Starting service"));
+    for expected in expected.concat() {
+        let found = lines.next().unwrap_or_default();
+        assert!(found.starts_with(&expected), "{found:?} instead of {expected:?} in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_pull_that_fails_ends_the_job_while_others_are_under_way_and_has_the_last_word() {
+    let (registry, lone) = (Stocked::start().await, Lone::start().await);
+    registry.push("one");
+    let gate = Gate::before(&registry, |image, asked| image == "one" || !asked.contains("one")).await;
+    let finished = lone.run(gate.job(3).service_with(gate.service(0))).await;
+    ended(&finished, JobState::Failed);
+    assert_eq!(finished.failure_reason.as_deref(), Some("runner_configuration_error"), "{}", finished.text());
+    let absent = &gate.images[3];
+    let text = plain(&finished);
+    let places = [
+        format!("Using effective pull policy of [if-not-present] for container {absent}\n"),
+        format!("Pulling docker image {absent} ...\n"),
+        format!("Job failed: failed to pull image \"{absent}\" with specified policies [if-not-present]: "),
+    ];
+    let places = places.map(|line| text.find(&line).unwrap_or_else(|| panic!("no {line:?} in\n{text}")));
+    assert!(places.is_sorted(), "{text}");
 }

@@ -3,14 +3,14 @@
 use crate::lone::{ended, says};
 use serde_json::{Value, json};
 use std::process::Command;
-use warmstart_tests::gitlab::{JobId, JobSpec, JobState};
-use warmstart_tests::harness::{BUSYBOX, DEBIAN, Deployment, Setup};
+use warmstart_tests::gitlab::{JobSpec, JobState, ServiceSpec};
+use warmstart_tests::harness::{BUSYBOX, DEBIAN, Deployment, Executor, Setup};
 
-/// What Docker says of a job's only container of a kind.
-fn inspected(job: JobId, kind: &str) -> Value {
-    let label = |name: &str, value: &str| format!("label=com.gitlab.gitlab-runner.{name}={value}");
-    let (job, kind) = (label("job.id", &job.0.to_string()), label("type", kind));
-    let id = docker(&["ps", "--quiet", "--filter", &job, "--filter", &kind]);
+/// What Docker says of an executor's only container of a kind.
+fn inspected(executor: &Executor, kind: &str) -> Value {
+    let executor = format!("label=warmstart.executor={}", executor.id);
+    let kind = format!("label=com.gitlab.gitlab-runner.type={kind}");
+    let id = docker(&["ps", "--quiet", "--filter", &executor, "--filter", &kind]);
     let text = docker(&["inspect", id.trim()]);
     serde_json::from_str::<Value>(&text).expect("JSON")[0].take()
 }
@@ -31,17 +31,17 @@ fn has<const N: usize>(container: &Value, parts: [(&str, Value); N]) {
 }
 
 const BOUNDS: [&str; 17] = [
-    r#"cap_add = ["NET_ADMIN"]"#,
-    r#"cap_drop = ["MKNOD"]"#,
+    r#"cap_add = ["CAP_NET_ADMIN"]"#,
+    r#"cap_drop = ["CAP_MKNOD"]"#,
     r#"ulimit = { nofile = "512:1024" }"#,
     r#"sysctls = { "net.core.somaxconn" = "99" }"#,
     r#"memory = "256m""#,
     r#"memory_reservation = "128m""#,
-    r#"oom_score_adjust = 100"#,
+    "oom_score_adjust = 100",
     r#"cpus = "1/2""#,
-    r#"cpu_shares = 512"#,
+    "cpu_shares = 512",
     r#"cpuset_cpus = "0""#,
-    r#"shm_size = 1048576"#,
+    "shm_size = 1048576",
     r#"runtime = "runc""#,
     r#"userns_mode = "host""#,
     r#"ipcmode = "shareable""#,
@@ -61,13 +61,13 @@ const SURROUNDINGS: [&str; 7] = [
 ];
 
 const SERVICES: [&str; 8] = [
-    r#"services_privileged = false"#,
+    "services_privileged = false",
     r#"services_security_opt = ["no-new-privileges"]"#,
     r#"services_tmpfs = { "/state" = "size=1m" }"#,
     r#"services_devices = { "warmstart-test/*:*" = ["/dev/zero"], "other:*" = ["/dev/full"] }"#,
     r#"service_memory = "64m""#,
     r#"service_memory_reservation = "32m""#,
-    r#"service_cpu_shares = 256"#,
+    "service_cpu_shares = 256",
     r#"service_cpus = "0.25""#,
 ];
 
@@ -77,14 +77,14 @@ const PROFILE: &str =
 
 #[tokio::test]
 async fn limits_and_surroundings_of_the_settings_are_those_of_the_jobs_containers() {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("profile.json"), PROFILE).unwrap();
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("profile.json"), PROFILE).expect("written");
     let mut lines =
         [&BOUNDS[..], &SURROUNDINGS, &SERVICES].concat().iter().map(ToString::to_string).collect::<Vec<_>>();
     lines.push(format!(r#"security_opt = ["seccomp={}/profile.json"]"#, directory.path().display()));
     lines.push(format!(r#"cache_dir = "{}""#, directory.path().display()));
     let setup = Setup { docker: lines, volumes: vec!["/cache".to_owned()], ..Setup::default() };
-    let deployment = Deployment::start(setup).await.unwrap();
+    let deployment = Deployment::start(setup).await.expect("a deployment");
     let script = [
         "echo kept > /cache/file; echo it runs; while [ ! -e /evidence/go ]; do sleep 0.1; done",
         "echo nofile $(ulimit -n), somaxconn $(cat /proc/sys/net/core/somaxconn), adj $(cat /proc/self/oom_score_adj)",
@@ -92,12 +92,21 @@ async fn limits_and_surroundings_of_the_settings_are_those_of_the_jobs_container
         "dd if=/dev/nil of=/dev/null bs=1 count=1 2> /dev/null && echo there is nil",
         "mknod /tmp/node c 1 3 || echo no mknod; chroot / true || echo no chroot",
         "grep elsewhere /etc/hosts; grep far.test /etc/resolv.conf",
+        "wget -q -O /dev/null http://web/passwd && echo web answers",
     ];
-    let job = deployment.gitlab.add_job(JobSpec::script(script).service(BUSYBOX, "web"));
+    let texts = |texts: &[&str]| Some(texts.iter().map(ToString::to_string).collect());
+    let web = ServiceSpec {
+        name: BUSYBOX.to_owned(),
+        alias: "web".to_owned(),
+        entrypoint: texts(&["httpd", "-f", "-p"]),
+        command: texts(&["80", "-h", "/etc"]),
+        variables: vec![("HEALTHCHECK_TCP_PORT".to_owned(), "80".to_owned())],
+    };
+    let job = deployment.gitlab.add_job(JobSpec::script(script).service_with(web));
     deployment.gitlab.wait_log_contains(job, "it runs\n").await;
-    let (build, helper, service) = (inspected(job, "build"), inspected(job, "predefined"), inspected(job, "service"));
     let executors = deployment.executors();
-    std::fs::write(deployment.evidence.join("go"), "").unwrap();
+    let [build, helper, service] = ["build", "predefined", "service"].map(|kind| inspected(&executors[0], kind));
+    std::fs::write(deployment.evidence.join("go"), "").expect("written");
     for own in [&build, &helper] {
         has(
             own,
@@ -140,6 +149,7 @@ async fn limits_and_surroundings_of_the_settings_are_those_of_the_jobs_container
             ("/HostConfig/Devices/1", Value::Null),
             ("/HostConfig/CapAdd", Value::Null),
             ("/HostConfig/Privileged", json!(false)),
+            ("/Config/Entrypoint", json!(["httpd", "-f", "-p"])),
             ("/Config/Labels/com.gitlab.gitlab-runner.team", json!("demo")),
         ],
     );
@@ -148,10 +158,13 @@ async fn limits_and_surroundings_of_the_settings_are_those_of_the_jobs_container
     ended(&finished, JobState::Success);
     says(&finished, "nofile 512, somaxconn 99, adj 100\n");
     says(&finished, "host builder, groups 0 1234, scratch 1024 KiB\n");
-    for seen in ["there is nil\n", "no mknod\n", "no chroot\n", "192.0.2.1\telsewhere\n", "search far.test\n"] {
+    for seen in
+        ["web answers\n", "there is nil\n", "no mknod\n", "no chroot\n", "192.0.2.1\telsewhere\n", "search far.test\n"]
+    {
         says(&finished, seen);
     }
-    let kept = std::fs::read_dir(directory.path()).unwrap().flatten().filter(|entry| entry.path().is_dir());
+    let kept =
+        std::fs::read_dir(directory.path()).expect("a directory").flatten().filter(|entry| entry.path().is_dir());
     let kept: Vec<_> = kept.map(|entry| entry.path().join("3c3f060a0374fc8bc39395164f415a70/file")).collect();
     assert!(kept.len() == 1 && kept[0].is_file(), "{kept:?}");
     deployment.wait_nothing_left(&executors).await;
@@ -171,14 +184,16 @@ async fn a_job_gets_only_what_the_settings_allow() {
         "wait_for_services_timeout = -1",
     ];
     let setup = Setup { docker: lines.map(str::to_owned).to_vec(), ..Setup::default() };
-    let deployment = Deployment::start(setup).await.unwrap();
+    let deployment = Deployment::start(setup).await.expect("a deployment");
     let own = |user: &str| {
         let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
         json!({ "docker": { "user": user, "platform": format!("linux/{architecture}") } })
     };
-    let good = JobSpec::script(["echo I am $(whoami)", "echo mtu $(cat /sys/class/net/eth0/mtu)"]).image(BUSYBOX);
+    let good = JobSpec::script(["echo I am $(whoami)", "echo mtu $(cat /sys/class/net/eth0/mtu)"]);
+    let good = good.image("$WHERE/busybox:1").variable("WHERE", "warmstart-test");
     let good = good.set("/image/executor_opts", own("node")).set("/image/pull_policy", json!(["always", "never"]));
     let good = good.set("/image/entrypoint", json!(["/no/such/program"])).service(DEBIAN, "db");
+    let good = good.set("/services/0/pull_policy", json!(["never"]));
     let good = deployment.gitlab.add_job(good.variable("FF_NETWORK_PER_BUILD", "true"));
     let plain = || JobSpec::script(["true"]).image(BUSYBOX);
     let refused = [
@@ -194,7 +209,9 @@ async fn a_job_gets_only_what_the_settings_allow() {
     says(&finished, "mtu 1400\n");
     says(&finished, "Entrypoint override disabled");
     says(&finished, &format!("Using effective pull policy of [never] for container {BUSYBOX}"));
-    says(&finished, &format!("Using effective pull policy of [if-not-present] for container {DEBIAN}"));
+    for policy in ["never", "if-not-present"] {
+        says(&finished, &format!("Using effective pull policy of [{policy}] for container {DEBIAN}"));
+    }
     assert!(!finished.text().contains("Waiting for services"), "{}", finished.text());
     for (job, text) in refused {
         let finished = deployment.gitlab.wait_finished(job).await;

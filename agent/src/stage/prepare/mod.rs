@@ -1,16 +1,18 @@
 //! `prepare_executor` and `prepare_script`: images, network, volumes, services, helper (protocol §4.1).
 
+mod images;
+
 use crate::docker::build::Build;
 use crate::docker::container::Container;
 use crate::docker::network::{self, Network};
-use crate::docker::pull::{Asked, Image, Policy, Puller, policies};
-use crate::docker::services::{self, Definition, Name, Place, Service, Starter, free_aliases, split_aliases};
-use crate::docker::volumes::{self, Plan, Wanted};
-use crate::docker::{allow, auth::Logins, helper, sandbox};
+use crate::docker::pull::Image;
+use crate::docker::services::{self, Service, Starter};
+use crate::docker::volumes::{self, Plan};
+use crate::docker::{allow, helper, sandbox};
 use crate::fault::Fault;
 use crate::script;
 use crate::stage::{Common, Execution, Prepared, sidecar};
-use std::collections::HashSet;
+use images::{Coming, Wanted};
 use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -67,28 +69,30 @@ async fn start_over(job: &Execution) -> Result<(), Fault> {
 
 /// Makes everything once.
 ///
-/// 1. The image's name.
+/// 1. The names of the images: all of them begin to come.
 /// 2. Volumes and network.
-/// 3. The helper starts while services start and answer, and the image comes.
+/// 3. The helper starts while services start and answer, and the job's image comes. A pull that fails ends it all.
 /// 4. The names of the services reach the helper.
 async fn prepare(job: &Execution) -> Result<Prepared, Fault> {
-    let name = image_name(job)?;
+    let name = images::image_name(job)?;
     job.log.print(&format!("Using Docker executor with image {name} ..."));
     let docker = &job.order.settings.docker;
-    allow::check("image", &name, &docker.allowed_images, &[job.variables.expand(&docker.image)])?;
     allow::check_user(&job.user(), &docker.user, &docker.allowed_users)?;
-    let puller = puller(job);
+    let mut pulls = images::pulls(job);
+    let coming = images::begin(job, &mut pulls, &name)?;
     let plan = plan(job)?;
     for volume in &plan.named {
         job.sandbox.create_volume(volume, docker).await?;
     }
     let network = network::prepare(&job.sandbox, docker, network_name(job)).await?;
     let mut common = common(job, &plan, &network);
-    let (helper, others) = tokio::join!(
-        Box::pin(start_helper(job, &puller, &common)),
-        Box::pin(others(job, &puller, &plan, &network, &name))
-    );
-    let ((services, image), helper) = (others?, helper?);
+    let started = tokio::select! {
+        // First: who waits for the image of a failed pull knows less of it.
+        biased;
+        fault = pulls.failure() => Err(fault),
+        started = Box::pin(start(job, coming, &plan, &network, &common)) => started,
+    };
+    let Started { helper, services, image } = started?;
     let names: Vec<_> = services.into_iter().map(|service| (service.aliases, service.addresses)).collect();
     common.hosts = network.hosts(&names);
     // Only now: the helper's system is this machine's own, and not to be written to.
@@ -98,36 +102,12 @@ async fn prepare(job: &Execution) -> Result<Prepared, Fault> {
     Ok(Prepared { helper, build, common, container: OnceLock::new(), hidden: plan.hidden })
 }
 
-/// The job's image, else the runner's.
-fn image_name(job: &Execution) -> Result<String, Fault> {
-    let wanted = [&job.order.job.image.name, &job.order.settings.docker.image];
-    let found = wanted.into_iter().map(|name| job.variables.expand(name)).find(|name| !name.is_empty());
-    found.ok_or_else(|| {
-        Fault::Configuration(
-            "no Docker image specified to run the build in: set `image:` in .gitlab-ci.yml, or one for the runner"
-                .to_owned(),
-        )
-    })
-}
-
-fn puller(job: &Execution) -> Puller {
-    let variable = Some(job.variables.content("DOCKER_AUTH_CONFIG").to_owned());
-    let logins = Logins::new(variable, &job.order.job.credentials);
-    Puller { docker: job.sandbox.docker.clone(), log: job.log.clone(), logins }
-}
-
-/// The policies for one image of the job.
-fn policies_for(job: &Execution, wanted: &[String]) -> Result<Vec<Policy>, Fault> {
-    let docker = &job.order.settings.docker;
-    policies(&Asked { job: wanted, runner: &docker.pull_policy, allowed: &docker.allowed_pull_policies })
-}
-
 fn plan(job: &Execution) -> Result<Plan, Fault> {
     let order = &job.order;
     let docker = &order.settings.docker;
     let volumes = volumes::parse(&docker.volumes, &job.directories.project, |text| job.variables.expand(text))?;
     let temporary = format!("{}-{}", job.sandbox.identity.stem, job.sandbox.identity.random);
-    Ok(volumes::plan(&Wanted {
+    Ok(volumes::plan(&volumes::Wanted {
         volumes: &volumes,
         builds: &job.builds,
         project_dir: &job.directories.project,
@@ -160,41 +140,43 @@ fn common(job: &Execution, plan: &Plan, network: &Network) -> Common {
     }
 }
 
-async fn start_helper(job: &Execution, puller: &Puller, common: &Common) -> Result<Container, Fault> {
-    let docker = &job.order.settings.docker;
-    let kind = match job.variables.expand(&docker.helper_image).as_str() {
-        "" => helper::Kind::Host(job.host.tools.clone()),
-        image => helper::Kind::Image(puller.get(image, &policies_for(job, &[])?, "").await?.reference),
-    };
-    helper::start(&job.sandbox, docker, &kind, common.spec()).await
+/// What runs, and what the build container is made of.
+struct Started {
+    helper: Container,
+    services: Vec<Service>,
+    image: Image,
 }
 
-/// Services and the job's image: pulled one after the other, so that the log can be read.
-async fn others(
+async fn start(
     job: &Execution,
-    puller: &Puller,
+    coming: Coming,
     plan: &Plan,
     network: &Network,
-    image: &str,
-) -> Result<(Vec<Service>, Image), Fault> {
-    let services = start_services(job, puller, plan, network).await?;
-    services::wait_for(&services, wait_limit(job.order.settings.docker.wait_for_services_timeout), &job.log).await;
-    let wanted = &job.order.job.image;
-    let platform = job.variables.expand(&wanted.executor_opts.docker.platform);
-    let image = puller.get(image, &policies_for(job, &wanted.pull_policy)?, &platform).await?;
-    Ok((services, image))
-}
-
-fn wait_limit(seconds: i64) -> Duration {
-    match seconds {
-        0 => Duration::from_secs(30),
-        seconds => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
-    }
+    common: &Common,
+) -> Result<Started, Fault> {
+    let Coming { helper, services, image } = coming;
+    let kind = match helper {
+        None => helper::Kind::Host(job.host.tools.clone()),
+        Some(turn) => {
+            job.log.print(&format!("Using helper image: {}", images::helper_image(job)));
+            helper::Kind::Image(turn.image().await?.reference)
+        }
+    };
+    let others = async {
+        let services = start_services(job, services, plan, network).await?;
+        let limit = wait_limit(job.order.settings.docker.wait_for_services_timeout);
+        services::wait_for(&services, limit, &job.log).await;
+        Ok::<_, Fault>((services, image.image().await?))
+    };
+    let helper = helper::start(&job.sandbox, &job.order.settings.docker, &kind, common.spec());
+    let (helper, others) = tokio::join!(Box::pin(helper), Box::pin(others));
+    let ((services, image), helper) = (others?, helper?);
+    Ok(Started { helper, services, image })
 }
 
 async fn start_services(
     job: &Execution,
-    puller: &Puller,
+    wanted: Vec<Wanted>,
     plan: &Plan,
     network: &Network,
 ) -> Result<Vec<Service>, Fault> {
@@ -206,23 +188,22 @@ async fn start_services(
         binds: &binds,
         health_port: job.variables.get("HEALTHCHECK_TCP_PORT"),
     };
-    let mut taken = HashSet::new();
     let mut running = Vec::new();
-    for (index, definition) in definitions(job)?.into_iter().enumerate() {
-        let name = Name::parse(&definition.name)?;
-        let (aliases, refused) = free_aliases(&name, &definition.aliases, &mut taken);
+    for Wanted { definition, place, refused, image } in wanted {
         for alias in refused {
-            job.log.warn(&format!("Service {}: alias {alias} is already taken by an earlier service", definition.name));
+            job.log.warn(&format!(
+                "Skipping alias \"{alias}\" for service \"{}\" (services[{}]): alias is already in use by another service.",
+                definition.name, place.index
+            ));
         }
-        if aliases.is_empty() {
+        let Some(image) = image else {
             job.log.warn(&format!("Service {} is not started: all its aliases are taken", definition.name));
             continue;
-        }
-        job.log.print(&format!("Starting service {}:{}...", name.service, name.version));
-        let policies = policies_for(job, &definition.pull_policy)?;
-        let image = puller.get(&definition.name, &policies, &definition.platform).await?;
+        };
+        job.log.print(&format!("Starting service {}...", place.name));
+        let image = image.image().await?;
         say_entrypoint(job, &definition.entrypoint);
-        let service = starter.start(&definition, image, Place { name, aliases, index }).await?;
+        let service = starter.start(&definition, image, place).await?;
         if job.settings.debug_services {
             service.follow(&job.sandbox.followers, &job.log);
         }
@@ -231,41 +212,11 @@ async fn start_services(
     Ok(running)
 }
 
-/// The runner's services, then the job's.
-fn definitions(job: &Execution) -> Result<Vec<Definition>, Fault> {
-    let expand = |text: &str| job.variables.expand(text);
-    let docker = &job.order.settings.docker;
-    let own = docker.services.iter().map(|service| Definition {
-        name: expand(&service.name),
-        aliases: split_aliases(&expand(&service.alias)),
-        entrypoint: service.entrypoint.clone(),
-        command: service.command.clone(),
-        env: job.variables.service_env(&[]).into_iter().chain(service.environment.iter().cloned()).collect(),
-        ..Definition::default()
-    });
-    let own: Vec<_> = own.filter(|service| !service.name.is_empty()).collect();
-    let defaults: Vec<String> = own.iter().map(|service| service.name.clone()).collect();
-    let mut all = own;
-    for service in &job.order.job.services {
-        let name = expand(&service.name);
-        allow::check("service", &name, &docker.allowed_services, &defaults)?;
-        all.push(Definition {
-            name,
-            aliases: split_aliases(&expand(&service.alias)),
-            entrypoint: service.entrypoint.clone(),
-            command: service.command.clone(),
-            env: job.variables.service_env(&service.variables),
-            pull_policy: service.pull_policy.clone(),
-            platform: expand(&service.executor_opts.docker.platform),
-            user: expand(&service.executor_opts.docker.user),
-        });
+fn wait_limit(seconds: i64) -> Duration {
+    match seconds {
+        0 => Duration::from_secs(30),
+        seconds => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
     }
-    let limit = docker.services_limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    let requested = all.len();
-    if requested > limit {
-        return Err(Fault::Configuration(format!("too many services requested: {requested}, only {limit} allowed")));
-    }
-    Ok(all)
 }
 
 /// Makes new volumes writable for every user, and tells the helper the names of the services.
