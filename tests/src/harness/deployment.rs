@@ -226,8 +226,7 @@ environment = {environment:?}
 [runners.docker]
 image = "{image}"
 pull_policy = "if-not-present"
-volumes = {volumes:?}
-{docker}
+volumes = {volumes:?}{docker}
 
 [runners.cache]
 store = "{cache}"
@@ -235,7 +234,7 @@ store = "{cache}"
             proxy = self.proxy.address(),
             idle = setup.idle_time,
             fleet = setup.fleet.join("\n"),
-            docker = setup.docker.join("\n"),
+            docker = setup.docker.iter().fold(String::new(), |lines, line| lines + "\n" + line),
             agent = binary("warmstart-agent")?.display(),
             url = self.gitlab.url(),
             environment = setup.environment,

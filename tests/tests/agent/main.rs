@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod caches;
+mod compatibility;
 mod hidden_restore;
 mod limits;
 mod lone;
