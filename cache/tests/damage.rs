@@ -207,7 +207,7 @@ proptest! {
             let digest = Digest::of(&stored);
             let size = u32::try_from(stored.len()).unwrap();
             store.put(&format!("v1/7/unprotected/packs/{digest}"), stored.into()).await.unwrap();
-            let chunk = forge::Chunk { frame: 0, offset: 0, length: 1, digest: Digest::of(b"x") };
+            let chunk = forge::Chunk { frame: 0, offset: 0, length: 1, digest: Digest::of_chunk(b"x") };
             let records = [forge::file("x", 1, vec![chunk])];
             let mut header = forge::header(&records);
             header.packs.push(forge::Pack { digest, size });

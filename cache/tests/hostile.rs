@@ -51,7 +51,7 @@ fn x(path: &str) -> Record {
 }
 
 fn x_chunk() -> Chunk {
-    Chunk { frame: 0, offset: 0, length: 1, digest: Digest::of(b"x") }
+    Chunk { frame: 0, offset: 0, length: 1, digest: Digest::of_chunk(b"x") }
 }
 
 #[tokio::test]
@@ -104,8 +104,8 @@ async fn no_manifest_reaches_out_of_the_directory() {
         &[file("a", 1, vec![Chunk { offset: 1, ..x_chunk() }])],
         &[file("a", 1, vec![Chunk { offset: u32::MAX, ..x_chunk() }])],
         &[file("a", 0, vec![Chunk { length: 0, ..x_chunk() }])],
-        &[file("a", 1, vec![Chunk { digest: Digest::of(b"y"), ..x_chunk() }])],
-        &[x("good"), file("zz", 1, vec![Chunk { digest: Digest::of(b"y"), ..x_chunk() }])],
+        &[file("a", 1, vec![Chunk { digest: Digest::of_chunk(b"y"), ..x_chunk() }])],
+        &[x("good"), file("zz", 1, vec![Chunk { digest: Digest::of_chunk(b"y"), ..x_chunk() }])],
     ];
     for records in attacks {
         let (restored, untouched) = attack(records, |_| {}).await;

@@ -137,7 +137,7 @@ async fn with_a_range() -> Faulty {
     let (store, content) = (Faulty::default(), noise(50, 1));
     let parts = [3, 1, 2].map(|seed| forge::pack(&noise(50, seed)));
     let (pack, before) = (parts.iter().flat_map(|part| part.0.clone()).collect::<Vec<_>>(), parts[0].1.size);
-    let chunk = forge::Chunk { frame: 0, offset: 0, length: 50, digest: Digest::of(&content) };
+    let chunk = forge::Chunk { frame: 0, offset: 0, length: 50, digest: Digest::of_chunk(&content) };
     let records = [forge::file("file", 50, vec![chunk])];
     let mut header = forge::header(&records);
     header.packs.push(forge::Pack { digest: Digest::of(&pack), size: u32::try_from(pack.len()).unwrap() });

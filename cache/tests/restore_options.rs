@@ -57,7 +57,7 @@ async fn only_the_paths_that_are_named_come_back_and_only_their_packs_are_read()
 async fn plant_special(store: &Memory, device: bool) {
     let (pack, info, frame) = forge::pack(b"x");
     store.put(&format!("v1/7/unprotected/packs/{}", info.digest), pack.into()).await.unwrap();
-    let chunk = Chunk { frame: 0, offset: 0, length: 1, digest: Digest::of(b"x") };
+    let chunk = Chunk { frame: 0, offset: 0, length: 1, digest: Digest::of_chunk(b"x") };
     let attribute = |name: &str, value: &[u8]| vec![(name.as_bytes().to_vec(), value.to_vec())];
     // CAP_NET_RAW, effective and permitted, as `setcap` writes it.
     let capability = [&0x0200_0001_u32.to_le_bytes()[..], &0x2000_u32.to_le_bytes(), &[0; 12]].concat();

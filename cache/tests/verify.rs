@@ -133,10 +133,10 @@ async fn objects_that_were_exchanged_are_both_named() {
 #[tokio::test]
 async fn a_manifest_that_says_of_a_good_pack_what_is_not_so_is_named_and_its_neighbour_is_not() {
     let (stored, pack, frame) = forge::pack(b"content of the one");
-    let digest = Digest::of(b"content of the one");
+    let digest = Digest::of_chunk(b"content of the one");
     let good = Chunk { frame: 0, offset: 0, length: 18, digest };
     for (frames, chunk) in [
-        (vec![frame.clone()], Chunk { digest: Digest::of(b"content of another"), ..good.clone() }),
+        (vec![frame.clone()], Chunk { digest: Digest::of_chunk(b"content of another"), ..good.clone() }),
         (vec![frame.clone()], Chunk { length: 17, ..good.clone() }),
         (vec![Frame { raw: 19, ..frame.clone() }], good.clone()),
         (vec![Frame { size: frame.size - 1, ..frame.clone() }], good.clone()),

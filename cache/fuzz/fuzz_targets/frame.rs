@@ -34,7 +34,7 @@ fn attempt(input: &[u8]) -> Corpus {
     }
     let (store, digest) = (Memory::new(), Digest::of(stored));
     let size = u32::try_from(stored.len()).expect("small");
-    let chunk = forge::Chunk { frame: 0, offset: 0, length, digest: Digest::of(CONTENT) };
+    let chunk = forge::Chunk { frame: 0, offset: 0, length, digest: Digest::of_chunk(CONTENT) };
     let records = [forge::file("file", length.into(), vec![chunk])];
     let header = forge::Header {
         packs: vec![forge::Pack { digest, size }],

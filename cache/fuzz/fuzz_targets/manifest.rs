@@ -54,7 +54,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let raw = zstd::decode_all(&stored[..]).expect("decompress");
     let mut seeds = vec![[&[0], &stored[..]].concat(), [&[3], &raw[..]].concat()];
     let (_, info, frame) = forge::pack(CONTENT);
-    let chunk = || forge::Chunk { frame: 0, offset: 0, length: 1, digest: warmstart_cache::Digest::of(b"x") };
+    let chunk = || forge::Chunk { frame: 0, offset: 0, length: 1, digest: warmstart_cache::Digest::of_chunk(b"x") };
     let dressed = forge::Record { attributes: vec![(b"user.a".into(), b"1".into())], ..forge::directory("e") };
     let records = [
         forge::directory("a"),

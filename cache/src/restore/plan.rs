@@ -122,7 +122,7 @@ mod tests {
         let mut manifest = Manifest::default();
         manifest.frames = frames;
         for ((frames, holes), name) in files.iter().zip(b'a'..) {
-            let chunk = |frame: &u32| Chunk { frame: *frame, offset: 0, length: 10, digest: Digest::of(b"") };
+            let chunk = |frame: &u32| Chunk { frame: *frame, offset: 0, length: 10, digest: Digest::of_chunk(b"") };
             let (size, chunks) = (10 * frames.len() as u64, frames.iter().map(chunk).collect());
             let node = Node::File { size, chunks, holes: holes.into() };
             let (path, attributes) = (&[name][..], Vec::new());

@@ -101,7 +101,7 @@ impl<'a> Worker<'a> {
             let known = self
                 .verified
                 .entry((chunk.offset, chunk.length))
-                .or_insert_with(|| Digest::of(&self.content[chunk.offset as usize..][..chunk.length as usize]));
+                .or_insert_with(|| Digest::of_chunk(&self.content[chunk.offset as usize..][..chunk.length as usize]));
             if *known != chunk.digest {
                 return Err("a chunk does not have the content of its digest");
             }

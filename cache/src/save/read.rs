@@ -249,7 +249,7 @@ impl<'a, Send: FnMut(Segment) -> Result<(), ()>> Reader<'a, Send> {
         for range in chunk::cut(&content[start..], last) {
             let range = start + range.start..start + range.end;
             end = range.end;
-            items.push(Item::Chunk { digest: Digest::of(&content[range.clone()]), range });
+            items.push(Item::Chunk { digest: Digest::of_chunk(&content[range.clone()]), range });
         }
         end
     }

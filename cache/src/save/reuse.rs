@@ -95,7 +95,7 @@ mod tests {
         for ((size, used), pack) in packs.iter().zip(0..) {
             manifest.packs.push(Pack { digest: Digest::of(&[1]), size: *size });
             manifest.frames.push(Frame { pack, offset: 0, size: *size, raw: 100 });
-            let chunk = Chunk { frame: pack, offset: 0, length: *used, digest: Digest::of(&[2]) };
+            let chunk = Chunk { frame: pack, offset: 0, length: *used, digest: Digest::of_chunk(&[2]) };
             manifest.chunks.extend([chunk, chunk]);
         }
         manifest

@@ -113,7 +113,7 @@ fn lies(place: &Place, pieces: &[Piece], stored: &[u8]) -> Option<Vec<Piece>> {
     let Ok(raw) = open_frame(&Frame { pack: 0, offset, size, raw }, stored) else { return Some(pieces.to_vec()) };
     let holds = |piece: &&Piece| {
         let content = raw.get(piece.offset as usize..piece.offset as usize + piece.length as usize);
-        content.is_none_or(|content| Digest::of(content) != piece.digest)
+        content.is_none_or(|content| Digest::of_chunk(content) != piece.digest)
     };
     let lies: Vec<_> = pieces.iter().filter(holds).copied().collect();
     (!lies.is_empty()).then_some(lies)

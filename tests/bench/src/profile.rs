@@ -64,7 +64,7 @@ impl Kind {
         match () {
             () if file.starts_with('[') => Self::Kernel,
             () if has(&["ZSTD", "HUF_", "FSE_", "HIST_", "XXH"]) => Self::Zstd,
-            () if has(&["sha256"]) => Self::Digest,
+            () if has(&["sha256", "blake3"]) => Self::Digest,
             () if has(&["fastcdc"]) => Self::Chunking,
             () if has(&["memmove", "memcpy", "memset"]) => Self::Copying,
             () => Self::Rest,

@@ -30,7 +30,7 @@ pub(super) fn section(profiles: &Profiles) -> String {
 /// What is left above the floor; text, since no program knows it.
 const WHY: &str = "\
 A restore keeps all cores busy from the manifest to the last file. What it does and a copy does not is to decompress, to \
-compare every chunk with its SHA-256, and to receive. A cold save is bound by zstd at level 3, as its peer is. A save \
+compare every chunk with its digest, and to receive. A cold save is bound by zstd at level 3, as its peer is. A save \
 without changes looks at every file and reads, hashes and sends none.
 
 The bytes of a second version are those of the chunks that are new, compressed. In the pip corpus these are libraries that \
@@ -43,7 +43,7 @@ job after job would pay for what one save spares. So this limit does not hold.
 fn title(kind: Kind) -> &'static str {
     match kind {
         Kind::Zstd => "zstd",
-        Kind::Digest => "SHA-256",
+        Kind::Digest => "digests",
         Kind::Chunking => "cutting",
         Kind::Copying => "copying memory",
         Kind::Rest => "all else",
