@@ -5,7 +5,7 @@ use crate::cloud::local::Local;
 use crate::config::{Config, Entry};
 use crate::desk::{Act, Desk};
 use crate::fleet::Fleet;
-use crate::intake::{Clients, Intake, Rotation, Slots, Voice, verify};
+use crate::intake::{Clients, Intake, Rotation, Slots, Voice, newest, verify};
 use crate::journal::{self, Journal, Lock};
 use crate::ownership::{self, Effect};
 use crate::server::{self, Server};
@@ -16,8 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
-use warmstart_gitlab::client::Identity;
-use warmstart_gitlab::info::Info;
 
 /// How often the machine looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
@@ -98,12 +96,6 @@ async fn leave(stop: &Stop, desk: &Desk, intake: &TaskTracker) {
         let _ = stop.now.run_until_cancelled(idle).await;
     }
     stop.now.cancel();
-}
-
-/// As whom an entry asks: by the newest token that GitLab gave for it.
-async fn newest(journal: &Journal, entry: &Entry, system_id: &str) -> Result<Identity, journal::Error> {
-    let token = journal.token(&entry.token).await?.map_or_else(|| entry.token.clone(), |newest| newest.token);
-    Ok(Identity { token, system_id: system_id.to_owned(), info: Info::default() })
 }
 
 /// Opens the desk on what the journal says, and does what that asks for.

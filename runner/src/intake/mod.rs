@@ -11,6 +11,6 @@ mod voice;
 pub use clients::Clients;
 pub(crate) use poll::entry_is_gone;
 pub use poll::{Intake, verify};
-pub use rotation::{Current, Rotation};
+pub use rotation::{Current, Rotation, newest};
 pub use slots::{Slot, Slots};
 pub use voice::Voice;

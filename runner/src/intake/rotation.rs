@@ -1,7 +1,7 @@
 //! Renewing the token of an entry before it expires (protocol §1.4).
 
 use crate::config::Entry;
-use crate::journal::{Journal, Token};
+use crate::journal::{self, Journal, Token};
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use warmstart_gitlab::Error;
 use warmstart_gitlab::client::{Client, Identity, Registered, Verified};
 use warmstart_gitlab::flags;
+use warmstart_gitlab::info::Info;
 
 /// As whom an entry asks for jobs. `None` while its token is being renewed: who wants to ask waits.
 pub type Current = watch::Receiver<Option<Identity>>;
@@ -104,6 +105,12 @@ impl Rotation {
         tracing::info!(runner, "the runner's token is renewed");
         expires.map(|_| token)
     }
+}
+
+/// As whom an entry asks: by the newest token that GitLab gave for it.
+pub async fn newest(journal: &Journal, entry: &Entry, system_id: &str) -> Result<Identity, journal::Error> {
+    let token = journal.token(&entry.token).await?.map_or_else(|| entry.token.clone(), |newest| newest.token);
+    Ok(Identity { token, system_id: system_id.to_owned(), info: Info::default() })
 }
 
 /// What became of a renewal.

@@ -61,15 +61,9 @@ impl File {
         Ok(())
     }
 
-    /// Removes the first entry of that name; one without a name has that of its place.
-    pub(super) fn remove(&mut self, name: &str) -> Result<()> {
-        let entries = self.entries()?;
-        let named = |(at, entry): (usize, &Table)| {
-            let own = entry.get("name").and_then(Item::as_str).filter(|own| !own.is_empty());
-            own.map_or_else(|| name == format!("runner {}", at + 1), |own| own == name)
-        };
-        let at = entries.iter().enumerate().position(named).context("the entry is gone already")?;
-        entries.remove(at);
+    /// Removes the entry at this place.
+    pub(super) fn remove(&mut self, at: usize) -> Result<()> {
+        self.entries()?.remove(at);
         Ok(())
     }
 

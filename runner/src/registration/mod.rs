@@ -3,7 +3,7 @@
 mod file;
 
 use crate::config::{Config, Entry};
-use crate::intake::Clients;
+use crate::intake::{Clients, newest};
 use crate::journal::Journal;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -114,20 +114,23 @@ pub async fn register(wanted: &Register) -> Result<String> {
 pub async fn unregister(wanted: &Unregister) -> Result<Vec<String>> {
     let mut file = File::open(&wanted.config)?;
     let config = file.read()?;
-    let chosen = |entry: &&Entry| wanted.name.as_ref().is_none_or(|name| *name == entry.name);
-    let entries: Vec<Entry> = config.entries.iter().filter(chosen).cloned().collect();
+    let chosen = |(_, entry): &(usize, &Entry)| wanted.name.as_ref().is_none_or(|name| *name == entry.name);
+    let entries: Vec<(usize, &Entry)> = config.entries.iter().enumerate().filter(chosen).collect();
     let names = || config.entries.iter().map(|entry| format!("\"{}\"", entry.name)).collect::<Vec<_>>().join(", ");
     ensure!(!entries.is_empty(), "{} has no such entry; it has {}", wanted.config.display(), names());
     ensure!(wanted.all_runners || entries.len() == 1, "{} has several entries of that name", wanted.config.display());
+    let journal = Journal::open(&config.state).await?;
+    let system_id = journal.identity().await.context("read the state store")?.system_id;
     let mut lines = Vec::new();
-    for entry in entries {
-        let identity = newest(&config, &entry).await?;
-        let gone = match client(&config, &entry)?.unregister(&identity).await {
+    // From the last one: the places of those before it stay.
+    for (at, entry) in entries.into_iter().rev() {
+        let identity = newest(&journal, entry, &system_id).await.context("read the state store")?;
+        let gone = match client(&config, entry)?.unregister(&identity).await {
             Ok(()) => "is gone",
             Err(error) if matches!(error.status(), Some(403 | 404)) => "was not known to GitLab any more",
             Err(error) => bail!("cannot unregister \"{}\": {error}; its entry stays", entry.name),
         };
-        file.remove(&entry.name)?;
+        file.remove(at)?;
         file.write()?;
         lines.push(format!("\"{}\" {gone}; its entry is removed from {}", entry.name, wanted.config.display()));
     }
@@ -162,13 +165,6 @@ async fn identity(config: &Config, token: Secret) -> Result<Identity> {
     let journal = Journal::open(&config.state).await?;
     let system_id = journal.identity().await.context("read the state store")?.system_id;
     Ok(Identity { token, system_id, info: Info::default() })
-}
-
-/// The same with the newest token of an entry.
-async fn newest(config: &Config, entry: &Entry) -> Result<Identity> {
-    let journal = Journal::open(&config.state).await?;
-    let newest = journal.token(&entry.token).await.context("read the state store")?;
-    identity(config, newest.map_or_else(|| entry.token.clone(), |newest| newest.token)).await
 }
 
 /// Reads a configuration file.

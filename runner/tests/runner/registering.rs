@@ -50,6 +50,8 @@ async fn a_runner_comes_and_goes_and_the_rest_of_the_file_stays() -> Result<()> 
     let gone = run(&config, &["unregister", "--name", "new kind"]).await?;
     assert!(said(&gone).contains("\"new kind\" is gone"), "{}", said(&gone));
     assert!(std::fs::read_to_string(&config)?.contains("old kind"));
+    let nameless = "[[runners]]\nurl = \"@\"\ntoken = \"glrt-gone\"\n".replace('@', &bench.gitlab.url()).repeat(2);
+    std::fs::write(&config, std::fs::read_to_string(&config)? + &nameless)?;
     let gone = run(&config, &["unregister", "--all-runners"]).await?;
     assert!(gone.status.success(), "{}", said(&gone));
     let text = std::fs::read_to_string(&config)?;
