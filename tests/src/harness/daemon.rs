@@ -110,7 +110,7 @@ impl Drop for Privileged {
 }
 
 /// Where `make setup` keeps what it makes.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let set = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     Ok(set.or(home).context("find the user's home")?.join("warmstart"))

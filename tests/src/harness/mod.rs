@@ -10,6 +10,7 @@ mod registry;
 mod small_disk;
 mod wait;
 
+pub(crate) use daemon::cache;
 pub use daemon::{Daemon, Privileged};
 pub use deployment::{Deployment, Setup};
 pub use executors::Executor;

@@ -1,0 +1,3 @@
+//! Against AWS on this machine.
+
+mod moto;
