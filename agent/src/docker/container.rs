@@ -55,6 +55,14 @@ impl Container {
         Box::pin(converse(Streams { output, input }, script, sinks, self.wait())).await
     }
 
+    /// The number of its first process on this machine.
+    pub async fn process(&self) -> Result<i64, Fault> {
+        let seen = self.docker.inspect_container(&self.id, None).await;
+        let state = seen.map_err(|e| Fault::docker("cannot inspect container", e))?.state;
+        let process = state.and_then(|state| state.pid).filter(|process| *process > 0);
+        process.ok_or_else(|| Fault::System("the container does not run".to_owned()))
+    }
+
     async fn wait(&self) -> Result<i64, Fault> {
         let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
         let answer = self.docker.wait_container(&self.id, Some(options)).next().await;

@@ -15,6 +15,7 @@ pub mod rootfs;
 pub mod sandbox;
 pub mod service_log;
 pub mod services;
+pub mod view;
 pub mod volumes;
 
 use anyhow::{Context, Result, bail};

@@ -31,18 +31,10 @@ pub struct Wanted<'a> {
 pub struct Builds {
     /// Inside every container.
     pub inside: String,
-    /// On the host.
-    pub host: PathBuf,
+    /// On the host; `None` for a volume of Docker's, which only containers see.
+    pub host: Option<PathBuf>,
     /// Mounted by the runner's settings: shared with other jobs and kept after this one (protocol §3.1).
     pub shared: bool,
-}
-
-impl Builds {
-    /// Where a path inside the containers lies on the host; `None` outside of the builds.
-    #[must_use]
-    pub fn on_host(&self, inside: &str) -> Option<PathBuf> {
-        Some(self.host.join(Path::new(inside).strip_prefix(&self.inside).ok()?))
-    }
 }
 
 /// One entry of `volumes`.
@@ -81,7 +73,7 @@ pub struct Plan {
     pub binds: Vec<String>,
     /// Named volumes to make first.
     pub named: Vec<Named>,
-    /// Destinations below the project directory: the host does not see their files.
+    /// Destinations below the project directory: what the host has there is not what containers see.
     pub hidden: Vec<String>,
 }
 
@@ -145,30 +137,33 @@ fn parse_one(entry: &str, base: &str, expand: impl Fn(&str) -> String) -> Result
     }
 }
 
-/// The builds directory: the one that the settings mount, else `own` on the host.
+/// The builds directory: the one that the settings mount (of several the innermost), else `own` on the host.
 #[must_use]
 pub fn builds(volumes: &[Volume], inside: &str, own: PathBuf) -> Builds {
-    let mounted = volumes.iter().find_map(|volume| match volume {
-        Volume::Bind { source, dest, .. } if source.starts_with('/') => {
-            Some(Path::new(source).join(Path::new(inside).strip_prefix(dest).ok()?))
-        }
-        _ => None,
-    });
-    let shared = mounted.is_some();
-    Builds { inside: inside.to_owned(), host: mounted.unwrap_or(own), shared }
+    let above = volumes.iter().filter_map(|volume| Some((volume, Path::new(inside).strip_prefix(volume.dest()).ok()?)));
+    let mounted = above.min_by_key(|(_, below)| below.components().count());
+    let host = match mounted {
+        None => Some(own),
+        Some((Volume::Bind { source, .. }, below)) if source.starts_with('/') => Some(Path::new(source).join(below)),
+        Some(_) => None,
+    };
+    Builds { inside: inside.to_owned(), host, shared: mounted.is_some() }
+}
+
+/// Where volumes are mounted in the project directory.
+pub fn beneath<'a>(volumes: &'a [Volume], project: &'a str) -> impl Iterator<Item = &'a str> {
+    volumes.iter().map(Volume::dest).filter(move |dest| Path::new(dest).starts_with(project))
 }
 
 /// Decides what to make and to mount.
 #[must_use]
 pub fn plan(wanted: &Wanted<'_>) -> Plan {
     let mut plan = Plan::default();
-    if !wanted.builds.shared {
-        plan.binds.push(format!("{}:{}", wanted.builds.host.display(), wanted.builds.inside));
+    plan.hidden.extend(beneath(wanted.volumes, wanted.project_dir).map(str::to_owned));
+    if let Some(host) = wanted.builds.host.as_ref().filter(|_| !wanted.builds.shared) {
+        plan.binds.push(format!("{}:{}", host.display(), wanted.builds.inside));
     }
     for volume in wanted.volumes {
-        if Path::new(volume.dest()).starts_with(wanted.project_dir) {
-            plan.hidden.push(volume.dest().to_owned());
-        }
         plan.binds.push(match volume {
             Volume::Bind { source, dest, options } if options.is_empty() => format!("{source}:{dest}"),
             Volume::Bind { source, dest, options } => format!("{source}:{dest}:{options}"),
@@ -249,10 +244,11 @@ mod tests {
     #[test]
     fn volumes_kept_for_the_project_have_gitlab_runners_names() {
         let plan = planned(&["/cache", "/builds"], false);
+        assert_eq!(plan.binds.len(), 2, "the builds are in the volume: {:?}", plan.binds);
         let unique = "runner-25d941d626478afc3c88f65957a70ff0-cache-";
         let names = plan.named.iter().map(|volume| volume.name.strip_prefix(unique)).collect::<Vec<_>>();
         assert_eq!(names, [Some("3c3f060a0374fc8bc39395164f415a70"), Some("c33bcaa1fd2c77edfc3893b41966cea8")]);
-        assert_eq!(plan.binds[1], format!("{}:/cache", plan.named[0].name));
+        assert_eq!(plan.binds[0], format!("{}:/cache", plan.named[0].name));
         assert!(!plan.named[0].temporary);
         let protected = planned_for(true, &["/cache"], false, "");
         assert_eq!(protected.named[0].name, format!("{}-protected", plan.named[0].name));
@@ -287,9 +283,17 @@ mod tests {
         assert!(volumes.is_err());
         let volumes = parsed(&["/srv/builds:/builds:rw"]).expect("valid");
         let found = builds(&volumes, "/builds", "/data/b1".into());
-        assert_eq!(found, Builds { inside: "/builds".into(), host: "/srv/builds".into(), shared: true });
-        assert_eq!(found.on_host("/builds/a/b"), Some("/srv/builds/a/b".into()));
-        assert_eq!(found.on_host("/other"), None);
+        assert_eq!(found, Builds { inside: "/builds".into(), host: Some("/srv/builds".into()), shared: true });
+    }
+
+    #[test]
+    fn a_volume_of_dockers_at_the_builds_directory_is_not_the_hosts() {
+        for entries in [&["kept:/builds"][..], &["/builds"], &["/srv:/srv", "kept:/builds"]] {
+            let found = builds(&parsed(entries).expect("valid"), "/builds", "/data/b1".into());
+            assert_eq!((found.host, found.shared), (None, true), "{entries:?}");
+        }
+        let found = builds(&parsed(&["kept:/data", "/srv:/data/b"]).expect("valid"), "/data/b/c", "/own".into());
+        assert_eq!(found.host, Some("/srv/c".into()));
     }
 
     #[test]

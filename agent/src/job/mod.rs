@@ -22,7 +22,7 @@ use outcome::{Outcome, go_duration};
 use owner::Owner;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use stops::{Sources, Stop, Stops};
 use tokio_util::sync::CancellationToken;
@@ -230,7 +230,9 @@ impl Prepared {
         let volumes = volumes::parse(&order.settings.docker.volumes, &directories.project, |t| variables.expand(t))?;
         let beside = self.own.with_added_extension("caches");
         let builds = builds(&volumes, &directories, self.own)?;
-        let caches = Caches::new(order, &variables, settings.cache_request_timeout, &builds, beside);
+        let seen = volumes::beneath(&volumes, &directories.project).next().is_none();
+        let place = builds.host.clone().filter(|_| seen);
+        let caches = Caches::new(order, &variables, settings.cache_request_timeout, place, beside);
         let mut execution = Execution {
             host: host.clone(),
             order: order.clone(),
@@ -259,25 +261,16 @@ fn container_labels(order: &Order, variables: Option<&Variables>) -> BTreeMap<St
 
 /// The builds directory: the job's own is made here, writable for every user of its containers.
 fn builds(volumes: &[Volume], at: &Directories, own: PathBuf) -> Result<Builds, Fault> {
-    let named = volumes.iter().find(|volume| {
-        matches!(volume, Volume::Bind { source, .. } if !source.starts_with('/'))
-            && Path::new(&at.builds).starts_with(volume.dest())
-    });
-    if let Some(volume) = named {
-        let dest = volume.dest();
-        let text =
-            format!("a named volume at the builds directory ({dest}) is not supported yet: mount a host directory");
-        return Err(Fault::Configuration(text));
-    }
     let builds = volumes::builds(volumes, &at.builds, own);
+    let Some(host) = &builds.host else { return Ok(builds) };
     let open = || -> std::io::Result<()> {
-        std::fs::create_dir_all(&builds.host)?;
+        std::fs::create_dir_all(host)?;
         if !builds.shared {
-            std::fs::set_permissions(&builds.host, std::fs::Permissions::from_mode(0o777))?;
+            std::fs::set_permissions(host, std::fs::Permissions::from_mode(0o777))?;
         }
         Ok(())
     };
-    open().map_err(|e| Fault::system(&format!("cannot create the builds directory {}", builds.host.display()), &e))?;
+    open().map_err(|e| Fault::system(&format!("cannot create the builds directory {}", host.display()), &e))?;
     Ok(builds)
 }
 

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod cache_key;
 pub mod cleanup;
 pub mod download;
+pub mod files;
 pub mod prepare;
 pub mod sidecar;
 pub mod sources;
@@ -16,6 +17,7 @@ use crate::docker::config::Spec;
 use crate::docker::container::Container;
 use crate::docker::helper;
 use crate::docker::sandbox::Sandbox;
+use crate::docker::view::View;
 use crate::docker::volumes::Builds;
 use crate::fault::Fault;
 use crate::host::Host;
@@ -24,12 +26,10 @@ use crate::job::stops::Stops;
 use crate::log::Log;
 use crate::script::{self, Context, StageScript};
 use crate::variables::{Directories, JobSettings, Variables};
-use crate::workspace::Workspace;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+pub use files::Project;
 use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -80,8 +80,8 @@ pub struct Prepared {
     pub common: Common,
     /// The build container, made when the first script runs.
     pub container: OnceLock<Container>,
-    /// Volumes below the project directory: cache and artifacts do not see their files.
-    pub hidden: Vec<String>,
+    /// The helper's view of the files, where the host sees others.
+    pub view: Option<View>,
 }
 
 /// What all containers of the job have in common.
@@ -166,33 +166,6 @@ impl Execution {
         self.log.warn(&format!("cannot list untracked files: {why}"));
         None
     }
-
-    /// The project directory, held open: its path leads there whatever the job does to the names on the way.
-    pub fn project(&self) -> std::io::Result<Project> {
-        let inside = Path::new(&self.directories.project).strip_prefix(&self.builds.inside);
-        let below = inside.map_err(|_| std::io::Error::other("the project is not inside the builds directory"))?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let builds = rustix::fs::open(&self.builds.host, flags, Mode::empty())?;
-        let confined = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let directory = rustix::fs::openat2(&builds, below, flags, Mode::empty(), confined)?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
-        Ok(Project { path, _directory: directory })
-    }
-
-    /// The project directory as this machine sees it, confined. The job may have planted links on the way to it.
-    pub fn workspace(&self) -> std::io::Result<Workspace> {
-        let inside = Path::new(&self.directories.project).strip_prefix(&self.builds.inside);
-        let below = inside.map_err(|_| std::io::Error::other("the project is not inside the builds directory"))?;
-        Workspace::open(&self.builds.host)?.enter(below)
-    }
-}
-
-/// A project directory that is held open.
-#[derive(Debug)]
-pub struct Project {
-    /// Its path, as long as this lives.
-    pub path: PathBuf,
-    _directory: OwnedFd,
 }
 
 /// Output kept in memory, up to a limit that no honest job meets.

@@ -36,6 +36,12 @@ impl Workspace {
         Ok(Self { root })
     }
 
+    /// Takes a handle of a directory.
+    #[must_use]
+    pub fn of(root: OwnedFd) -> Self {
+        Self { root }
+    }
+
     /// A workspace of a directory inside this one.
     pub fn enter(&self, path: &Path) -> io::Result<Self> {
         let root = self.resolve(path, OFlags::PATH | OFlags::DIRECTORY).map_err(|e| explain("enter", path, e))?;

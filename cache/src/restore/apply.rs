@@ -2,16 +2,20 @@
 //!
 //! Whatever the target lacks is renamed in at the highest path. Where both have a directory, its content is merged.
 //! Anything else the target has is exchanged in one step with what replaces it, so at every moment, also after
-//! kill -9, each path has either what it had before or what the cache has for it, whole.
+//! kill -9, each path has either what it had before or what the cache has for it, whole. Where something is mounted in
+//! the target, no rename leads into it: what goes there is copied beside its place first, and renamed from there.
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use rustix::{
     fs::{RenameFlags, renameat, renameat_with},
     io::Errno,
 };
 
-use super::staging::Staging;
+use super::{
+    across,
+    staging::{Staging, remove_leftovers},
+};
 use crate::{
     confined::{Kind, Root, directory_at, join, meta_at, names},
     error::Error,
@@ -27,6 +31,24 @@ enum Done {
     Exchanged,
     /// What the target had is aside, under this name.
     Replaced { aside: String },
+    /// The rest of this directory of the target went into something that is mounted there.
+    Across(Across),
+}
+
+/// Renames from a staging directory of their own to a directory of the target.
+#[derive(Debug)]
+struct Across {
+    staging: Staging,
+    target: Arc<Root>,
+    moves: Moves,
+}
+
+/// What was done, in order.
+#[derive(Debug, Default)]
+struct Moves {
+    log: Vec<(Vec<u8>, Done)>,
+    /// Directories that both had.
+    merged: Vec<Vec<u8>>,
 }
 
 /// What was done.
@@ -38,19 +60,43 @@ pub(super) struct Applied {
     pub(super) moved: Vec<Vec<u8>>,
 }
 
-/// Moves everything in the staging tree into the target, or, if that fails, nothing.
-pub(super) fn apply(staging: &Staging, target: &Root) -> Result<Applied, Error> {
-    let (mut log, mut merged) = (Vec::new(), Vec::new());
-    let (mut open, mut path) = (vec![Vec::new()], Vec::new());
+/// Moves everything in the staging tree into the target, or, if that fails, nothing. `copies` says whether a copy of
+/// what is staged is as good as the original.
+pub(super) fn apply(staging: &Staging, target: &Root, copies: bool) -> Result<Applied, Error> {
+    let moves = moves(staging, target, copies);
+    let moves = moves.map_err(|(path, error)| Error::file("rename into place", show(&path), error))?;
+    let mut applied = Applied::default();
+    moves.report(b"", &mut applied);
+    Ok(applied)
+}
+
+/// The path at which it failed, and why; then nothing is moved any more.
+type Failure = (Vec<u8>, io::Error);
+
+fn moves(staging: &Staging, target: &Root, copies: bool) -> Result<Moves, Failure> {
+    let mut moves = Moves::default();
+    let mut open = vec![Vec::new()];
     while let Some(directory) = open.pop() {
-        if let Err(error) = merge(staging, target, &directory, &mut open, &mut log, &mut path) {
-            undo(staging, target, log);
-            return Err(Error::file("rename into place", show(&path), error));
+        if let Err(failure) = merge(staging, target, &directory, &mut open, &mut moves.log, copies) {
+            undo(staging, target, moves.log);
+            return Err(failure);
         }
-        merged.push(directory);
+        moves.merged.push(directory);
     }
-    let moved = log.into_iter().map(|(path, _)| path).collect();
-    Ok(Applied { merged, moved })
+    Ok(moves)
+}
+
+impl Moves {
+    /// Adds what was done, as paths below `top`.
+    fn report(&self, top: &[u8], to: &mut Applied) {
+        to.merged.extend(self.merged.iter().filter(|path| !path.is_empty()).map(|path| join(top, path)));
+        for (path, done) in &self.log {
+            match done {
+                Done::Across(across) => across.moves.report(&join(top, path), to),
+                _ => to.moved.push(join(top, path)),
+            }
+        }
+    }
 }
 
 /// Moves the content of a directory that both have; those in it that both have are added to `open`.
@@ -60,24 +106,47 @@ fn merge(
     directory: &[u8],
     open: &mut Vec<Vec<u8>>,
     log: &mut Vec<(Vec<u8>, Done)>,
-    path: &mut Vec<u8>,
-) -> io::Result<()> {
-    *path = directory.to_vec();
-    let (from, to) = (staging.tree().directory(directory)?, target.directory(directory)?);
-    for name in names(&from)? {
-        *path = join(directory, &name);
-        let place = || place(staging, &from, &to, &name, log.len());
+    copies: bool,
+) -> Result<(), Failure> {
+    let both = || Ok((staging.tree().directory(directory)?, target.directory(directory)?));
+    let at = |path: &[u8]| {
+        let path = path.to_vec();
+        move |error| (path, error)
+    };
+    let (from, to) = both().map_err(at(directory))?;
+    let names = names(&from).map_err(at(directory))?;
+    for (number, name) in names.iter().enumerate() {
+        let path = join(directory, name);
+        let place = || place(staging, &from, &to, name, log.len());
         // Another restore into the same directory may have been faster: then the name is there now.
         let placed = match place() {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => place(),
             placed => placed,
-        }?;
+        };
         match placed {
-            Some(done) => log.push((path.clone(), done)),
-            None => open.push(path.clone()),
+            Ok(Some(done)) => log.push((path, done)),
+            Ok(None) => open.push(path),
+            Err(error) if copies && error.kind() == io::ErrorKind::CrossesDevices => {
+                let across = across(&from, &names[number..], to);
+                let across = across.map_err(|(path, error)| (join(directory, &path), error))?;
+                log.push((directory.to_vec(), Done::Across(across)));
+                return Ok(());
+            }
+            Err(error) => return Err((path, error)),
         }
     }
     Ok(())
+}
+
+/// Moves these names to a directory on another mount.
+fn across(from: &OwnedFd, names: &[Vec<u8>], to: OwnedFd) -> Result<Across, Failure> {
+    let target = Arc::new(Root::of(to));
+    let here = |error| (Vec::new(), error);
+    remove_leftovers(&target);
+    let staging = Staging::new(target.clone()).map_err(|error| here(io::Error::other(error)))?;
+    across::copy(from, names, staging.tree()).map_err(here)?;
+    let moves = moves(&staging, &target, true)?;
+    Ok(Across { staging, target, moves })
 }
 
 /// Puts one name into place; `None` if both have a directory there.
@@ -135,6 +204,10 @@ fn undo(staging: &Staging, target: &Root, log: Vec<(Vec<u8>, Done)>) {
         let back = || {
             let ((from, name), (to, _)) = (target.parent(&path)?, staging.tree().parent(&path)?);
             match done {
+                Done::Across(Across { staging, target, moves }) => {
+                    undo(&staging, &target, moves.log);
+                    Ok(())
+                }
                 Done::Moved => Ok(renameat(&from, name, &to, name)?),
                 Done::Exchanged => Ok(renameat_with(&from, name, &to, name, RenameFlags::EXCHANGE)?),
                 Done::Replaced { aside } => {

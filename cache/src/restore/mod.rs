@@ -1,5 +1,6 @@
 //! From the store into a directory.
 
+mod across;
 mod apply;
 mod complete;
 mod dress;

@@ -190,7 +190,7 @@ impl Writer {
 
     /// Renames the tree into a directory; gives warnings.
     pub(super) fn commit(&self, target: &Root) -> Result<Vec<String>, Error> {
-        let applied = apply(&self.staging, target)?;
+        let applied = apply(&self.staging, target, !self.options.special)?;
         let mut warnings = self.warnings();
         if let Err(error) = self.finish_directories(target, &applied) {
             warnings.push(format!("not all directories have their mode and time: {error}"));

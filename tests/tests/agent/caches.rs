@@ -26,6 +26,18 @@ async fn a_cache_comes_back_in_the_next_job() {
 }
 
 #[tokio::test]
+async fn a_cache_of_untracked_files_has_all_that_git_does_not_know() {
+    let lone = Lone::start().await.with_cache();
+    let cache = || CacheSpec::new("untracked", Vec::<String>::new()).untracked();
+    let finished = lone.run(fill().cache(cache())).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "Created cache");
+    let finished = lone.run(use_it().cache(cache().policy("pull"))).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "Restored untracked-non_protected: 2 files, ");
+}
+
+#[tokio::test]
 async fn a_fallback_key_is_used_where_the_key_has_nothing() {
     let lone = Lone::start().await.with_cache();
     ended(&lone.run(fill().cache(CacheSpec::new("main", ["deps/"]))).await, JobState::Success);

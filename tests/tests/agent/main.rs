@@ -14,3 +14,4 @@ mod sidecar;
 mod sources;
 mod stops;
 mod trouble;
+mod volumes;

@@ -74,6 +74,20 @@ fn is_pulled(finished: &Finished, credentials: &str) {
 }
 
 #[tokio::test]
+async fn an_image_is_pulled_by_its_digest() {
+    let (registry, lone) = (Stocked::start().await, Lone::start().await);
+    let login = registry.login.path().display().to_string();
+    docker(&["--config", &login, "pull", "--quiet", &registry.image]);
+    let digest = docker(&["inspect", "--format", "{{index .RepoDigests 0}}", &registry.image]);
+    docker(&["rmi", &registry.image]);
+    let job = JobSpec::script(["echo it is pulled"]).image(&digest);
+    let finished = lone.run(job.registry(&registry.host, USER, PASSWORD)).await;
+    is_pulled(&finished, "job payload (GitLab Registry)");
+    says(&finished, &format!("Pulling docker image {digest} ..."));
+    docker(&["rmi", &digest]);
+}
+
+#[tokio::test]
 async fn an_image_is_pulled_with_the_jobs_own_credentials() {
     let (registry, lone) = (Stocked::start().await, Lone::start().await);
     let finished = lone.run(registry.job().registry(&registry.host, USER, PASSWORD)).await;

@@ -220,3 +220,85 @@ async fn a_job_gets_only_what_the_settings_allow() {
         assert_eq!(finished.failure_reason.as_deref(), Some("runner_configuration_error"));
     }
 }
+
+/// What a test makes in Docker for a job to use; gone with the value.
+struct Made(&'static str, String);
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let _ = Command::new("docker").args([self.0, "rm", "--force", &self.1]).output();
+    }
+}
+
+impl Made {
+    fn new(kind: &'static str, arguments: &[&str]) -> Self {
+        Self(kind, docker(&[&[kind], arguments].concat()).trim().to_owned())
+    }
+}
+
+#[tokio::test]
+async fn what_is_handed_to_docker_as_it_is_arrives_there() {
+    let name = format!("warmstart-test-{}", uuid::Uuid::new_v4().simple());
+    let network = Made::new("network", &["create", &name]);
+    let other = Made::new("container", &["run", "--detach", "--volume", "/shared", BUSYBOX, "sleep", "600"]);
+    docker(&["exec", &other.1, "sh", "-c", "echo theirs > /shared/file"]);
+    let linked = docker(&["inspect", "--format", "{{.Name}}", &other.1]);
+    let linked = linked.trim().trim_start_matches('/');
+    let common = [
+        "cpuset_mems = \"0\"".to_owned(),
+        "memory = \"128m\"".to_owned(),
+        "memory_swap = \"192m\"".to_owned(),
+        "oom_kill_disable = true".to_owned(),
+        "cgroup_parent = \"/warmstart-test\"".to_owned(),
+        format!("volumes_from = [\"{}\"]", other.1),
+        "volume_driver = \"local\"".to_owned(),
+        "volume_driver_ops = { type = \"tmpfs\", device = \"tmpfs\", o = \"size=1m\" }".to_owned(),
+    ];
+    let own = [format!("links = [\"{linked}:other\"]"), "pid_mode = \"host\"".to_owned()];
+    let named = [format!("network_mode = \"{name}\""), format!("pid_mode = \"container:{}\"", other.1)];
+    let setup = |more: &[String]| Setup {
+        docker: [&common[..], more].concat(),
+        volumes: vec!["/cache".to_owned()],
+        ..Setup::default()
+    };
+    let look = "cat /shared/file; df -k /cache | awk 'END { print \"cache\", $1, $2 }'; cat /proc/1/comm; ";
+    let wait = "echo it runs; while [ ! -e /evidence/go ]; do sleep 0.1; done";
+
+    let bridged = Deployment::start(setup(&own)).await.expect("a deployment");
+    let job = bridged.gitlab.add_job(JobSpec::script([look, "grep other /etc/hosts", wait]));
+    bridged.gitlab.wait_log_contains(job, "it runs\n").await;
+    let container = inspected(&bridged.executors()[0], "build");
+    std::fs::write(bridged.evidence.join("go"), "").expect("written");
+    has(
+        &container,
+        [
+            ("/HostConfig/CpusetMems", json!("0")),
+            ("/HostConfig/MemorySwap", json!(192 << 20)),
+            ("/HostConfig/OomKillDisable", json!(true)),
+            ("/HostConfig/CgroupParent", json!("/warmstart-test")),
+            ("/HostConfig/VolumeDriver", json!("local")),
+            ("/HostConfig/PidMode", json!("host")),
+        ],
+    );
+    let finished = bridged.gitlab.wait_finished(job).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "theirs\n");
+    says(&finished, "cache tmpfs 1024\n");
+    says(&finished, "\tother ");
+
+    let joined = Deployment::start(setup(&named)).await.expect("a deployment");
+    let command = Some(["sleep", "600"].map(str::to_owned).to_vec());
+    let service = ServiceSpec { name: BUSYBOX.to_owned(), command, ..ServiceSpec::default() };
+    let job = joined.gitlab.add_job(JobSpec::script([look, wait]).service_with(service));
+    joined.gitlab.wait_log_contains(job, "it runs\n").await;
+    let executors = joined.executors();
+    let containers = ["build", "predefined", "service"].map(|kind| inspected(&executors[0], kind));
+    std::fs::write(joined.evidence.join("go"), "").expect("written");
+    for container in &containers {
+        has(container, [("/HostConfig/NetworkMode", json!(name))]);
+    }
+    let finished = joined.gitlab.wait_finished(job).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "\nsleep\n");
+    drop(network);
+}

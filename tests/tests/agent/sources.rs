@@ -64,3 +64,28 @@ async fn hooks_run_around_the_checkout() {
     let (before, after) = (text.find("before the sources\n"), text.find("after the sources\n"));
     assert!(before.is_some() && before < after, "{text}");
 }
+
+#[tokio::test]
+async fn the_flags_of_fetch_and_of_submodules_are_gits() {
+    let lone = Lone::start().await;
+    let library = lone.gitlab.repo("group/library");
+    library.commit(&[("lib.h", "old\n")], "Add a header");
+    let demo = lone.gitlab.repo("group/demo");
+    demo.branch("side");
+    demo.commit(&[("side", "")], "Go another way");
+    demo.tag("v1");
+    demo.branch("main");
+    demo.add_submodule("vendor/library", &library);
+    library.commit(&[("lib.h", "new\n")], "Change the header");
+    let job = || {
+        let spec = JobSpec::script(["echo tags: $(ls .git/refs/tags) library: $(cat vendor/library/lib.h)"]);
+        spec.variable("GIT_SUBMODULE_STRATEGY", "normal")
+    };
+    let finished = lone.run(job()).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "tags: library: old\n");
+    let flagged = job().variable("GIT_FETCH_EXTRA_FLAGS", "--tags --quiet");
+    let finished = lone.run(flagged.variable("GIT_SUBMODULE_UPDATE_FLAGS", "--remote --jobs 2")).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "tags: v1 library: new\n");
+}

@@ -1,6 +1,5 @@
 //! Caches that are fetched while the job is prepared.
 
-use crate::docker::volumes::Builds;
 use crate::fault::causes;
 use crate::job::order::Order;
 use crate::stage::Project;
@@ -43,7 +42,8 @@ struct Inner {
     store: Option<CacheStore>,
     opened: OnceCell<Result<AnyStore, String>>,
     directory: PathBuf,
-    builds: PathBuf,
+    /// Where the builds lie, if that is where the project's files go by a rename.
+    builds: Option<PathBuf>,
     timeout: Duration,
     /// When the restore began.
     begun: OnceLock<Instant>,
@@ -68,7 +68,13 @@ pub struct Fetched {
 impl Caches {
     /// Reads what the job wants. Nothing is done yet.
     #[must_use]
-    pub fn new(order: &Order, variables: &Variables, limit: Duration, builds: &Builds, directory: PathBuf) -> Self {
+    pub fn new(
+        order: &Order,
+        variables: &Variables,
+        limit: Duration,
+        builds: Option<PathBuf>,
+        directory: PathBuf,
+    ) -> Self {
         let source = Source { job: &order.job, variables };
         Self(Arc::new(Inner {
             wanted: source.caches().map(|cache| Arc::new(source.wanted(cache))).collect(),
@@ -76,7 +82,7 @@ impl Caches {
             store: order.cache.clone(),
             opened: OnceCell::new(),
             directory,
-            builds: builds.host.clone(),
+            builds,
             timeout: limit,
             begun: OnceLock::new(),
             stop: CancellationToken::new(),
@@ -119,6 +125,7 @@ impl Caches {
         let Inner { directory, builds, .. } = &*self.0;
         let made = std::fs::DirBuilder::new().mode(0o700).create(directory);
         made.map_err(|error| format!("cannot create {}: {error}", directory.display()))?;
+        let builds = builds.as_ref().ok_or("volumes are mounted where they go")?;
         match (mount(directory), mount(builds)) {
             (Ok(one), Ok(other)) if one == other => Ok(()),
             (Ok(_), Ok(_)) => Err(format!("{} lies on another file system", builds.display())),

@@ -7,6 +7,7 @@ use crate::docker::container::Container;
 use crate::docker::network::{self, Network};
 use crate::docker::pull::Image;
 use crate::docker::services::{self, Service, Starter};
+use crate::docker::view::View;
 use crate::docker::volumes::{self, Plan};
 use crate::docker::{allow, helper, sandbox};
 use crate::fault::Fault;
@@ -46,15 +47,7 @@ pub async fn executor(job: &mut Execution) -> Result<(), Fault> {
 /// Lets the helper container make the job's directories ready.
 pub async fn environment(job: &Execution) -> Result<(), Fault> {
     let script = script::prepare(&job.context(), &job.host.name);
-    let work = async {
-        let prepared = job.in_helper(&script).await;
-        job.prepared()?.hidden.iter().for_each(|path| {
-            job.log.warn(&format!(
-                "{path} is a volume inside the project directory: cache and artifacts do not see its files yet"
-            ));
-        });
-        prepared
-    };
+    let work = job.in_helper(&script);
     let result = job.log.section("prepare_script", "Preparing environment", work).await;
     result.map_err(|fault| match fault {
         Fault::Exit(_) => Fault::System(format!("prepare environment: {fault}")),
@@ -98,8 +91,20 @@ async fn prepare(job: &Execution) -> Result<Prepared, Fault> {
     // Only now: the helper's system is this machine's own, and not to be written to.
     common.binds.extend_from_slice(sidecar::binds(job));
     furnish(&helper, &plan, &common.hosts).await?;
+    let view = view(job, &helper, &plan).await?;
     let build = build(job, image, name);
-    Ok(Prepared { helper, build, common, container: OnceLock::new(), hidden: plan.hidden })
+    Ok(Prepared { helper, build, common, container: OnceLock::new(), view })
+}
+
+/// The helper's view of the files, where the host sees others.
+async fn view(job: &Execution, helper: &Container, plan: &Plan) -> Result<Option<View>, Fault> {
+    if job.builds.host.is_some() && plan.hidden.is_empty() {
+        return Ok(None);
+    }
+    match View::of(helper).await {
+        Ok(view) => Ok(Some(view)),
+        Err(fault) => job.without_view(&plan.hidden, &fault).map(|()| None),
+    }
 }
 
 fn plan(job: &Execution) -> Result<Plan, Fault> {
