@@ -1,8 +1,9 @@
 //! The runner: everything put together, from start to stop.
 
 use crate::clock::Clock;
+use crate::cloud::ec2::{self, Ec2};
 use crate::cloud::local::Local;
-use crate::config::{Config, Entry};
+use crate::config::{self, Config, Entry};
 use crate::desk::{Act, Desk};
 use crate::fleet::Fleet;
 use crate::intake::{Clients, Intake, Rotation, Slots, Voice, newest, verify};
@@ -40,7 +41,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<()> {
     let listener = server::bind(config.agents.listen, &journal).await?;
     let bound = listener.local_addr().context("read the port of the agents' API")?;
     let url = server::address(&config.agents, bound);
-    let cloud = Local::open(command(&config)?, config.local.directory.clone(), url, fingerprint.to_string(), clock)?;
+    let cloud = open_cloud(&config, url, &fingerprint.to_string(), clock).await?;
 
     let mut asking = Vec::new();
     for entry in &entries {
@@ -58,10 +59,10 @@ pub async fn run(config: Config, stop: Stop) -> Result<()> {
     tracing::info!(address = %bound, jobs = desk.state().jobs.len(), executors = desk.state().executors.len(), "runner is up");
     let voice = Voice { clients, desk: desk.clone(), clock, directory: std::env::temp_dir(), stop: stop.now.clone() };
     let server = Server::new(desk.clone(), &identity, &entries, &config.agents, clock, stop.now.clone());
-    let fleet = Fleet::new(cloud, desk.clone(), clock, config.policy);
 
     let intake = TaskTracker::new();
-    let slots = Slots::new(config.concurrent, config.policy.max);
+    let room = config.pools.iter().map(|pool| (pool.name.clone(), pool.policy.max)).collect();
+    let slots = Slots::new(config.concurrent, room);
     for (entry, client, identity, rotation, verified) in asking {
         let interval = config.check_interval;
         let (desk, slots, stop) = (desk.clone(), slots.clone(), stop.intake.clone());
@@ -72,7 +73,13 @@ pub async fn run(config: Config, stop: Stop) -> Result<()> {
     let parts = TaskTracker::new();
     parts.spawn(voice.run(todo));
     parts.spawn(desk.clone().tick(TICK));
-    parts.spawn(fleet.keep(stop.drain.clone(), stop.now.clone()));
+    match cloud {
+        AnyCloud::Local(cloud) => {
+            parts.spawn(Fleet::new(cloud, desk.clone(), clock, config.pools).keep(stop.drain.clone(), stop.now.clone()))
+        }
+        AnyCloud::Ec2(cloud) => parts
+            .spawn(Fleet::new(*cloud, desk.clone(), clock, config.pools).keep(stop.drain.clone(), stop.now.clone())),
+    };
     parts.close();
     let mut serving = tokio::spawn(server.serve(listener, tls));
 
@@ -123,9 +130,30 @@ fn subject(effect: &Effect) -> Option<u64> {
     }
 }
 
+/// One of the clouds.
+enum AnyCloud {
+    Local(Local),
+    Ec2(Box<Ec2>),
+}
+
+async fn open_cloud(config: &Config, url: String, fingerprint: &str, clock: Clock) -> Result<AnyCloud> {
+    Ok(match &config.cloud {
+        config::Cloud::Local(local) => {
+            let (command, directory) = (command(local)?, local.directory.clone());
+            AnyCloud::Local(Local::open(command, directory, url, fingerprint.to_owned(), clock)?)
+        }
+        config::Cloud::Ec2(config) => {
+            let user_data =
+                serde_json::json!({"url": url, "fingerprint": fingerprint, "deployment": config.deployment});
+            let sdk = ec2::sdk(config.region.clone()).await?;
+            AnyCloud::Ec2(Box::new(Ec2::open(config.clone(), &sdk, &user_data.to_string(), clock).await?))
+        }
+    })
+}
+
 /// The agent's program: as configured, else beside this one.
-fn command(config: &Config) -> Result<PathBuf> {
-    match &config.local.command {
+fn command(local: &config::Local) -> Result<PathBuf> {
+    match &local.command {
         Some(command) => Ok(command.clone()),
         None => Ok(std::env::current_exe().context("find the runner's own program")?.with_file_name("warmstart-agent")),
     }

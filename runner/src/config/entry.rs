@@ -2,6 +2,8 @@
 
 use super::values::{GitLabUrl, Humane, StoreUrl};
 use super::{Error, TOKEN_VARIABLE};
+use crate::fleet::Pool;
+use crate::ownership::DEFAULT_POOL;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -31,6 +33,8 @@ pub struct Entry {
     pub unhealthy_interval: Duration,
     /// PEM of the CA of GitLab's certificate.
     pub ca: Option<String>,
+    /// The pool whose executors run its jobs.
+    pub pool: String,
     /// What its jobs are run with.
     pub settings: Settings,
     /// Where its jobs' caches are kept.
@@ -47,6 +51,7 @@ pub(super) struct Raw {
     token_file: Option<PathBuf>,
     #[serde(rename = "tls-ca-file")]
     tls_ca_file: Option<PathBuf>,
+    pool: Option<String>,
     limit: usize,
     request_concurrency: usize,
     output_limit: u64,
@@ -80,6 +85,7 @@ impl Default for Raw {
             token: None,
             token_file: None,
             tls_ca_file: None,
+            pool: None,
             limit: 0,
             request_concurrency: 1,
             output_limit: settings.output_limit,
@@ -101,11 +107,15 @@ impl Default for Raw {
 }
 
 /// Completes all entries with what lies outside of the text.
-pub(super) fn settle(raws: Vec<Raw>, environment: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Entry>, Error> {
+pub(super) fn settle(
+    raws: Vec<Raw>,
+    pools: &[Pool],
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<Entry>, Error> {
     let mut ids = BTreeSet::new();
     let mut entries = Vec::new();
     for (at, raw) in raws.into_iter().enumerate() {
-        let mut entry = complete(raw, at + 1, environment)?;
+        let mut entry = complete(raw, at + 1, pools, environment)?;
         // Every `gitlab-runner register` on a host takes the host's name.
         if !ids.insert(entry.id.clone()) {
             entry.id = format!("{}#{}", entry.id, at + 1);
@@ -116,11 +126,17 @@ pub(super) fn settle(raws: Vec<Raw>, environment: &dyn Fn(&str) -> Option<String
     Ok(entries)
 }
 
-fn complete(raw: Raw, number: usize, environment: &dyn Fn(&str) -> Option<String>) -> Result<Entry, Error> {
+fn complete(
+    raw: Raw,
+    number: usize,
+    pools: &[Pool],
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Entry, Error> {
     let name = if raw.name.is_empty() { format!("runner {number}") } else { raw.name };
     let whole = |message: String| Error::Whole(format!("[[runners]] entry \"{name}\": {message}"));
     let Some(GitLabUrl(url)) = raw.url else { return Err(whole("url is missing".to_owned())) };
     let token = token(raw.token, raw.token_file, environment).map_err(&whole)?;
+    let pool = pool(raw.pool, pools).map_err(&whole)?;
     let mut docker = raw.docker;
     for (key, options) in
         [("security_opt", &mut docker.security_opt), ("services_security_opt", &mut docker.services_security_opt)]
@@ -136,6 +152,7 @@ fn complete(raw: Raw, number: usize, environment: &dyn Fn(&str) -> Option<String
         name,
         url,
         token,
+        pool,
         limit: (raw.limit > 0).then_some(raw.limit),
         request_concurrency: raw.request_concurrency.max(1),
         unhealthy_limit: raw.unhealthy_requests_limit.max(1),
@@ -156,6 +173,16 @@ fn complete(raw: Raw, number: usize, environment: &dyn Fn(&str) -> Option<String
         },
         cache: raw.cache.store.map(|store| store.0),
     })
+}
+
+/// The pool named, else the first.
+fn pool(wanted: Option<String>, pools: &[Pool]) -> Result<String, String> {
+    let known: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
+    match wanted {
+        Some(name) if known.contains(&name.as_str()) => Ok(name),
+        Some(name) => Err(format!("there is no pool \"{name}\"; the pools are {}", known.join(", "))),
+        None => Ok(known.first().copied().unwrap_or(DEFAULT_POOL).to_owned()),
+    }
 }
 
 /// The token: from its file, from the entry, else from the environment.

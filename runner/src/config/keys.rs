@@ -9,13 +9,15 @@ pub(super) struct Table {
     pub(super) silent: &'static [&'static str],
     /// GitLab Runner's keys without an effect here.
     pub(super) later: &'static [&'static str],
+    /// Any other key has an effect too.
+    pub(super) any: bool,
     /// Tables below, single or repeated.
     pub(super) tables: &'static [(&'static str, &'static Table)],
     /// Keys with few possible values.
     pub(super) choices: &'static [(&'static str, &'static [&'static str])],
 }
 
-const NONE: Table = Table { done: &[], silent: &[], later: &[], tables: &[], choices: &[] };
+const NONE: Table = Table { done: &[], silent: &[], later: &[], any: false, tables: &[], choices: &[] };
 
 const POLICIES: &[&str] = &["always", "if-not-present", "never"];
 
@@ -31,7 +33,7 @@ pub(super) static GLOBAL: Table = Table {
         "shutdown_timeout",
         "user",
     ],
-    tables: &[("runners", &RUNNERS), ("state", &STATE), ("agents", &AGENTS), ("fleet", &FLEET)],
+    tables: &[("runners", &RUNNERS), ("state", &STATE), ("agents", &AGENTS), ("fleet", &FLEET), ("pools", &POOLS)],
     choices: &[
         ("log_level", &["trace", "debug", "info", "warn", "error"]),
         ("log_format", &["text", "json", "runner"]),
@@ -55,16 +57,41 @@ static FLEET: Table = Table {
         "reuse",
         "lease",
     ],
-    tables: &[("local", &LOCAL)],
-    choices: &[("cloud", &["local"]), ("reuse", &["project", "pool"])],
+    tables: &[("local", &LOCAL), ("ec2", &EC2)],
+    choices: &[("cloud", &["local", "ec2"]), ("reuse", &["project", "pool"])],
     ..NONE
 };
+
+static EC2: Table = Table { done: &["region", "deployment", "launch_template"], ..NONE };
+
+static POOLS: Table = Table {
+    done: &[
+        "name",
+        "max_instances",
+        "idle_time",
+        "boot_timeout",
+        "max_age",
+        "max_use_count",
+        "reuse",
+        "instance_types",
+        "subnets",
+        "spot",
+        "on_demand_fallback",
+        "ami",
+    ],
+    tables: &[("tags", &TAGS)],
+    choices: &[("reuse", &["project", "pool"])],
+    ..NONE
+};
+
+static TAGS: Table = Table { any: true, ..NONE };
 
 static LOCAL: Table = Table { done: &["command", "directory"], ..NONE };
 
 static RUNNERS: Table = Table {
     done: &[
         "name",
+        "pool",
         "url",
         "token",
         "token_file",
@@ -112,6 +139,7 @@ static RUNNERS: Table = Table {
         "tls-key-file",
         "virtualbox",
     ],
+    any: false,
     tables: &[("docker", &DOCKER), ("cache", &CACHE), ("feature_flags", &FEATURE_FLAGS)],
     choices: &[("executor", &["docker", "docker+machine", "docker-autoscaler"])],
 };

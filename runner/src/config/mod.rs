@@ -3,7 +3,7 @@
 //! | table | keys |
 //! |---|---|
 //! | (global) | `concurrent`, `check_interval`, `log_level`, `log_format` |
-//! | `[[runners]]` | `name`, `url`, `token`, `token_file`, `limit`, `request_concurrency`, `output_limit`, `builds_dir`, `environment`, `pre_…`/`post_…` scripts, `debug_trace_disabled`, `stage_times`, `tls-ca-file`, `unhealthy_requests_limit`, `unhealthy_interval` |
+//! | `[[runners]]` | `name`, `pool`, `url`, `token`, `token_file`, `limit`, `request_concurrency`, `output_limit`, `builds_dir`, `environment`, `pre_…`/`post_…` scripts, `debug_trace_disabled`, `stage_times`, `tls-ca-file`, `unhealthy_requests_limit`, `unhealthy_interval` |
 //! | `[runners.feature_flags]` | GitLab Runner's `FF_…`; they come before what a job says |
 //! | `[runners.docker]` | those of [`warmstart_api::settings::Docker`] |
 //! | `[runners.cache]` | `store` |
@@ -11,6 +11,8 @@
 //! | `[agents]` | `listen`, `address`, `poll`, `contact_limit` |
 //! | `[fleet]` | `cloud`, `max`, `idle_time`, `boot_timeout`, `max_age`, `acquire_timeout`, `max_use_count`, `reuse`, `lease` |
 //! | `[fleet.local]` | `command`, `directory` |
+//! | `[fleet.ec2]` | `region`, `deployment`, `launch_template` |
+//! | `[[pools]]` | `name`, `max_instances`, those of `[fleet]` from `idle_time` to `reuse`, and those of [`Machines`] |
 //!
 //! A key that nobody knows is an error that names the nearest known one; one that GitLab Runner documents and that
 //! is not done here is a warning. Durations of our own keys are like `15m` or `1h 30m`. Messages never show values
@@ -18,14 +20,15 @@
 
 mod entry;
 mod keys;
+mod pools;
 mod schema;
 mod values;
 
 #[cfg(test)]
 mod tests;
 
-use crate::fleet::Policy;
-use crate::ownership::{Reuse, Rules};
+use crate::fleet::Pool;
+use crate::ownership::Rules;
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -34,6 +37,7 @@ use std::time::Duration;
 use values::{AgentAddress, Humane, StoreUrl};
 
 pub use entry::Entry;
+pub use pools::{Cloud, Ec2, Machines};
 
 /// The environment variable with the token of an entry that has none in the file.
 pub const TOKEN_VARIABLE: &str = "WARMSTART_RUNNER_TOKEN";
@@ -73,10 +77,10 @@ pub struct Config {
     pub agents: Agents,
     /// The machine's durations and numbers.
     pub rules: Rules,
-    /// The plan's durations and numbers.
-    pub policy: Policy,
-    /// Executors on this machine.
-    pub local: Local,
+    /// The pools of executors; jobs of an entry that names none go to the first.
+    pub pools: Vec<Pool>,
+    /// Where executors come from.
+    pub cloud: Cloud,
 }
 
 /// `[agents]`.
@@ -130,7 +134,8 @@ struct File {
     runners: Vec<entry::Raw>,
     state: State,
     agents: Agents,
-    fleet: Fleet,
+    fleet: pools::Fleet,
+    pools: Vec<pools::Raw>,
 }
 
 impl Default for File {
@@ -143,7 +148,8 @@ impl Default for File {
             runners: Vec::new(),
             state: State::default(),
             agents: Agents::default(),
-            fleet: Fleet::default(),
+            fleet: pools::Fleet::default(),
+            pools: Vec::new(),
         }
     }
 }
@@ -157,37 +163,6 @@ struct State {
 impl Default for State {
     fn default() -> Self {
         Self { store: StoreUrl("file:///var/lib/warmstart/state".to_owned()) }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default)]
-struct Fleet {
-    max: Option<usize>,
-    idle_time: Humane,
-    boot_timeout: Humane,
-    max_age: Humane,
-    acquire_timeout: Humane,
-    max_use_count: u32,
-    reuse: Reuse,
-    lease: Humane,
-    local: Local,
-}
-
-impl Default for Fleet {
-    fn default() -> Self {
-        let (policy, rules) = (Policy::default(), Rules::default());
-        Self {
-            max: None,
-            idle_time: Humane(policy.idle_time),
-            boot_timeout: Humane(policy.boot_timeout),
-            max_age: Humane(policy.max_age),
-            acquire_timeout: Humane(rules.acquire_timeout),
-            max_use_count: rules.max_use_count,
-            reuse: rules.reuse,
-            lease: Humane(rules.lease),
-            local: Local::default(),
-        }
     }
 }
 
@@ -217,36 +192,24 @@ fn settle(file: File, environment: &dyn Fn(&str) -> Option<String>) -> Result<Co
     if file.concurrent == 0 {
         return whole("concurrent is 0: no job would ever run; set it to 1 or more");
     }
-    if file.fleet.max_use_count == 0 {
-        return whole("fleet.max_use_count is 0: no job would ever run; set it to 1 or more");
-    }
     let rules = Rules {
         acquire_timeout: file.fleet.acquire_timeout.0,
         lease: file.fleet.lease.0,
         script_lease: file.fleet.lease.0 * 3,
-        max_use_count: file.fleet.max_use_count,
-        reuse: file.fleet.reuse,
         ..Rules::default()
     };
-    let policy = Policy {
-        max: file.fleet.max.unwrap_or(file.concurrent),
-        idle_time: file.fleet.idle_time.0,
-        boot_timeout: file.fleet.boot_timeout.0,
-        max_age: file.fleet.max_age.0,
-        silence: rules.lease,
-        ..Policy::default()
-    };
+    let (pools, cloud) = pools::settle(file.fleet, file.pools, file.concurrent, &rules)?;
     Ok(Config {
         concurrent: file.concurrent,
         check_interval: Duration::from_secs(file.check_interval.max(1)),
         log_level: file.log_level,
         json: file.log_format.map(|format| format == "json"),
-        entries: entry::settle(file.runners, environment)?,
+        entries: entry::settle(file.runners, &pools, environment)?,
         state: file.state.store.0,
         agents: file.agents,
         rules,
-        policy,
-        local: file.fleet.local,
+        pools,
+        cloud,
     })
 }
 

@@ -27,7 +27,7 @@ impl Check<'_> {
                 self.below(value, below, &join(path, name))?;
             } else if known.later.contains(&name) {
                 self.warnings.push(format!("line {line}: `{}` has no effect here", join(path, name)));
-            } else if !known.done.contains(&name) && !known.silent.contains(&name) {
+            } else if !known.any && !known.done.contains(&name) && !known.silent.contains(&name) {
                 return Err(Error::Text { line, message: unknown(known, path, name) });
             }
             if let Some((_, choices)) = known.choices.iter().find(|(key, _)| *key == name) {

@@ -1,6 +1,7 @@
 //! What people write, and what they are told.
 
-use super::{Config, Error, parse};
+use super::{Cloud, Config, Error, parse};
+use crate::ownership::{Reuse, Sharing};
 use std::time::Duration;
 
 const MINIMAL: &str = "[[runners]]\nurl = \"https://gitlab.test\"\ntoken = \"glrt-secret\"\n";
@@ -19,7 +20,7 @@ fn little_is_enough() {
     assert_eq!(warnings, [""; 0]);
     let entry = &config.entries[0];
     assert_eq!((entry.name.as_str(), entry.url.as_str(), entry.limit), ("runner 1", "https://gitlab.test", None));
-    assert_eq!((config.concurrent, config.policy.max, config.rules.max_use_count), (1, 1, 1));
+    assert_eq!((config.concurrent, config.pools[0].policy.max, config.pools[0].sharing.max_use_count), (1, 1, 1));
     assert_eq!(config.check_interval, Duration::from_secs(3));
     assert_eq!(entry.settings.docker.volumes[..], ["/cache"]);
     assert!(entry.settings.stage_times);
@@ -95,9 +96,85 @@ log_level = "debug"
 fn durations_are_for_people() {
     let text = format!("{MINIMAL}[fleet]\nmax = 3\nidle_time = \"90s\"\nlease = \"1m\"\nacquire_timeout = \"1h 5m\"\n");
     let (config, _) = read(&text).expect("good");
-    assert_eq!(config.policy.idle_time, Duration::from_secs(90));
+    assert_eq!(config.pools[0].policy.idle_time, Duration::from_secs(90));
     assert_eq!((config.rules.lease, config.rules.script_lease), (Duration::from_mins(1), Duration::from_mins(3)));
     assert_eq!(config.rules.acquire_timeout, Duration::from_mins(65));
+}
+
+const EC2: &str = r#"
+concurrent = 10
+[fleet]
+cloud = "ec2"
+idle_time = "5m"
+[fleet.ec2]
+deployment = "ci"
+launch_template = "lt-1"
+[[pools]]
+name = "small"
+instance_types = ["m7i.large"]
+subnets = ["subnet-1", "subnet-2"]
+spot = true
+[pools.tags]
+team = "ci"
+[[pools]]
+name = "large"
+instance_types = ["m7i.8xlarge"]
+subnets = ["subnet-1"]
+max_instances = 2
+idle_time = "1m"
+max_use_count = 5
+reuse = "pool"
+[[runners]]
+url = "https://gitlab.test"
+token = "glrt-1"
+[[runners]]
+url = "https://gitlab.test"
+token = "glrt-2"
+pool = "large"
+"#;
+
+#[test]
+fn pools_have_what_the_fleet_has_unless_they_say_otherwise() {
+    let (config, warnings) = read(EC2).expect("good");
+    assert_eq!(warnings, [""; 0]);
+    let pools = config.pools.iter().map(|pool| (pool.name.as_str(), pool.policy.max, pool.policy.idle_time));
+    let minutes = Duration::from_mins;
+    assert_eq!(pools.collect::<Vec<_>>(), [("small", 10, minutes(5)), ("large", 2, minutes(1))]);
+    assert_eq!(config.pools[1].sharing, Sharing { max_use_count: 5, reuse: Reuse::Pool });
+    assert_eq!(config.entries.iter().map(|entry| entry.pool.as_str()).collect::<Vec<_>>(), ["small", "large"]);
+    let Cloud::Ec2(ec2) = &config.cloud else { panic!("{:?}", config.cloud) };
+    assert_eq!((ec2.deployment.as_str(), ec2.launch_template.as_str(), &ec2.region), ("ci", "lt-1", &None));
+    let small = &ec2.machines["small"];
+    assert!(small.spot && small.on_demand_fallback.is_none() && small.tags["team"] == "ci");
+    assert_eq!((small.instance_types.len(), small.subnets.len()), (1, 2));
+}
+
+#[test]
+fn mistakes_with_pools_are_told_by_name() {
+    let cases = [
+        ("name = \"large\"", "name = \"small\"", "two [[pools]] are named \"small\""),
+        ("name = \"large\"\n", "", "a [[pools]] entry has no name"),
+        (
+            "pool = \"large\"",
+            "pool = \"huge\"",
+            "[[runners]] entry \"runner 2\": there is no pool \"huge\"; the pools are small, large",
+        ),
+        ("max_instances = 2", "max_instances = 0", "pool \"large\": max_instances is 0"),
+        ("max_use_count = 5", "max_use_count = 0", "pool \"large\": max_use_count is 0"),
+        ("instance_types = [\"m7i.large\"]", "", "pool \"small\" has no instance_types"),
+        ("subnets = [\"subnet-1\"]", "", "pool \"large\" has no subnets"),
+        ("deployment = \"ci\"\n", "", "line 6: missing field `deployment`"),
+        ("spot = true", "spott = true", "line 13: unknown key `spott` in [pools]; did you mean `spot`?"),
+        ("cloud = \"ec2\"", "cloud = \"local\"", "[fleet.ec2] is there, but fleet.cloud is not \"ec2\""),
+    ];
+    for (from, to, expected) in cases {
+        let text = EC2.replacen(from, to, 1);
+        assert_ne!(text, EC2, "{from}");
+        let message = message(&text);
+        assert!(message.starts_with(expected), "{to:?}: {message}");
+    }
+    let without = EC2.replace("[fleet.ec2]\ndeployment = \"ci\"\nlaunch_template = \"lt-1\"\n", "");
+    assert!(message(&without).starts_with("fleet.cloud is \"ec2\": add [fleet.ec2]"));
 }
 
 #[test]
@@ -117,7 +194,7 @@ fn every_mistake_has_its_line_and_its_cure() {
         ),
         ("zzz = 1\n", "line 1: unknown key `zzz`"),
         ("runners = 3\n", "line 1: `runners` is a table, not a integer"),
-        ("[fleet]\ncloud = \"ec2\"\n", "line 2: cloud is `ec2`, must be `local`"),
+        ("[fleet]\ncloud = \"ec3\"\n", "line 2: cloud is `ec3`, must be `local` or `ec2`"),
         (
             "[[runners]]\nexecutor = \"shell\"\n",
             "line 2: executor is `shell`, must be `docker`, `docker+machine` or `docker-autoscaler`",

@@ -1,22 +1,31 @@
 //! The loop that keeps the fleet: list, judge, plan, do.
 
+use super::launches::Launches;
 use super::plan::{Action, Policy, Why, plan};
-use super::view::{View, lost};
+use super::view::{Listing, View, found, lost};
 use crate::clock::{Clock, Time};
-use crate::cloud::{Cloud, Seed};
+use crate::cloud::Cloud;
 use crate::desk::Desk;
-use crate::journal::random_hex;
-use crate::ownership::{Event, Reply};
-use sha2::{Digest, Sha256};
+use crate::ownership::{Event, Reply, Sharing};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use warmstart_gitlab::secret::Secret;
 
 /// How long after something failed it is tried again.
-const PAUSE: Duration = Duration::from_secs(5);
+pub(super) const PAUSE: Duration = Duration::from_secs(5);
+
+/// Executors of one kind.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// How many there are, and for how long.
+    pub policy: Policy,
+    /// How many jobs each may take, and whose.
+    pub sharing: Sharing,
+}
 
 /// Keeps the fleet of one cloud.
 #[derive(Debug)]
@@ -24,9 +33,9 @@ pub struct Fleet<C> {
     cloud: Arc<C>,
     desk: Desk,
     clock: Clock,
-    policy: Policy,
-    /// Until when not to try to launch again.
-    paused: Time,
+    pools: Vec<Pool>,
+    launches: Launches<C>,
+    listing: Option<Listing>,
     ending: Ending,
     tasks: TaskTracker,
 }
@@ -36,17 +45,11 @@ type Ending = Arc<Mutex<BTreeMap<String, Option<Time>>>>;
 
 impl<C: Cloud> Fleet<C> {
     /// A fleet of a cloud.
-    pub fn new(cloud: C, desk: Desk, clock: Clock, policy: Policy) -> Self {
-        let policy = Policy { intent: cloud.settles(), ..policy };
-        Self {
-            cloud: Arc::new(cloud),
-            desk,
-            clock,
-            policy,
-            paused: Time::default(),
-            ending: Ending::default(),
-            tasks: TaskTracker::new(),
-        }
+    pub fn new(cloud: C, desk: Desk, clock: Clock, pools: Vec<Pool>) -> Self {
+        let cloud = Arc::new(cloud);
+        let launches = Launches::new(cloud.clone(), desk.clone(), clock);
+        let (listing, ending, tasks) = (None, Ending::default(), TaskTracker::new());
+        Self { cloud, desk, clock, pools, launches, listing, ending, tasks }
     }
 
     /// Keeps the fleet until `stop`: at once when a job or an executor changes, else every second.
@@ -55,7 +58,7 @@ impl<C: Cloud> Fleet<C> {
         let mut changes = self.desk.watch();
         while !stop.is_cancelled() {
             if drain.is_cancelled() {
-                self.policy = Policy { idle_time: Duration::ZERO, ..self.policy };
+                self.pools.iter_mut().for_each(|pool| pool.policy.idle_time = Duration::ZERO);
             }
             changes.mark_unchanged();
             if let Err(error) = self.turn().await {
@@ -71,58 +74,67 @@ impl<C: Cloud> Fleet<C> {
 
     /// Looks once and does what is to be done.
     async fn turn(&mut self) -> anyhow::Result<()> {
-        let listed = self.cloud.list().await?;
-        for executor in lost(&listed, &self.desk.state()) {
+        let listing = self.look().await?;
+        for (launched, executor) in found(&listing, &self.desk.state()) {
+            self.desk.ask(Event::Named(launched, executor)).await?;
+        }
+        for executor in lost(&listing, &self.desk.state()) {
             self.desk.ask(Event::Lost(executor)).await?;
         }
         let now = self.clock.now();
         locked(&self.ending).retain(|_, until| until.is_none_or(|until| until > now));
-        for action in plan(&View::of(&listed, &self.desk.state()), &self.policy, now) {
+        for pool in self.pools.clone() {
+            let view = View::of(&listing, &self.desk.state(), &|name| name == pool.name);
+            self.act(&pool, plan(&view, &pool.policy, now)).await?;
+        }
+        self.clear(&listing, now).await?;
+        self.launches.call(&self.pools);
+        Ok(())
+    }
+
+    /// Ends what belongs to pools that are not configured any more, once it is idle.
+    async fn clear(&mut self, listing: &Listing, now: Time) -> anyhow::Result<()> {
+        let strange = |name: &str| self.pools.iter().all(|pool| pool.name != name);
+        let view = View::of(listing, &self.desk.state(), &strange);
+        let policy = Policy { max: 0, idle_time: Duration::ZERO, ..Policy::default() };
+        let gone = Pool { name: String::new(), policy, sharing: Sharing::default() };
+        self.act(&gone, plan(&view, &gone.policy, now)).await
+    }
+
+    /// What the cloud lists: asked afresh when the last answer is too old.
+    async fn look(&mut self) -> anyhow::Result<Listing> {
+        let at = self.clock.now();
+        match &self.listing {
+            Some(listing) if at.since(listing.at) < self.cloud.freshness() => Ok(listing.clone()),
+            _ => {
+                let listing = Listing { at, settles: self.cloud.settles(), instances: self.cloud.list().await? };
+                self.listing = Some(listing.clone());
+                Ok(listing)
+            }
+        }
+    }
+
+    async fn act(&mut self, pool: &Pool, actions: Vec<Action>) -> anyhow::Result<()> {
+        for action in actions {
             match action {
-                Action::Launch(count) => self.launch(count).await?,
-                Action::Terminate(id, why) => self.terminate(&id, why).await?,
+                Action::Launch(count) => self.launches.begin(pool, count).await?,
+                Action::Terminate(id, why) => self.terminate(pool, &id, why).await?,
                 Action::Forget(id) => _ = self.desk.ask(Event::Removed(id)).await?,
             }
         }
         Ok(())
     }
 
-    /// Journals each executor, then starts it. One that could not be started is forgotten at once.
-    async fn launch(&mut self, count: usize) -> anyhow::Result<()> {
-        if self.clock.now() < self.paused {
-            return Ok(());
-        }
-        for _ in 0..count {
-            let seed = Seed { id: self.cloud.new_id(), token: Secret::new(random_hex()) };
-            self.desk.ask(Event::Launching(seed.id.clone(), hash(&seed.token))).await?;
-            match self.cloud.launch(&seed).await {
-                Ok(()) => tracing::info!(executor = seed.id, "executor is starting"),
-                Err(error) => {
-                    tracing::error!(executor = seed.id, "cannot start an executor: {error}; trying again");
-                    self.paused = self.clock.now() + PAUSE;
-                    self.desk.ask(Event::Removed(seed.id)).await?;
-                    return self.obstacle(error.to_string()).await;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells waiting jobs why they wait.
-    async fn obstacle(&self, obstacle: String) -> anyhow::Result<()> {
-        self.desk.ask(Event::Obstacle(obstacle)).await?;
-        Ok(())
-    }
-
     /// Ends an executor, unless it was given a job meanwhile. Removing containers takes its time: nobody waits for it.
-    async fn terminate(&self, id: &str, why: Why) -> anyhow::Result<()> {
+    async fn terminate(&self, pool: &Pool, id: &str, why: Why) -> anyhow::Result<()> {
         if locked(&self.ending).contains_key(id) || self.desk.ask(Event::Retire(id.to_owned())).await? == Reply::Stale {
             return Ok(());
         }
         if why == Why::HungInBoot {
             let tail = self.cloud.log_tail(id).await;
             tracing::error!(executor = id, "executor hung in boot; the end of its log: {tail}");
-            self.obstacle(format!("executor {id} did not come up: {}", last_line(&tail))).await?;
+            let obstacle = format!("executor {id} did not come up: {}", last_line(&tail));
+            self.desk.ask(Event::Obstacle(pool.name.clone(), obstacle)).await?;
         }
         locked(&self.ending).insert(id.to_owned(), None);
         let (cloud, desk, clock, ending) = (self.cloud.clone(), self.desk.clone(), self.clock, self.ending.clone());
@@ -146,12 +158,6 @@ impl<C: Cloud> Fleet<C> {
 
 fn locked(ending: &Ending) -> std::sync::MutexGuard<'_, BTreeMap<String, Option<Time>>> {
     ending.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// SHA-256 of a token, 64 hex digits: what is journalled of it.
-#[must_use]
-pub(crate) fn hash(token: &Secret) -> String {
-    hex::encode(Sha256::digest(token.expose()))
 }
 
 fn last_line(text: &str) -> &str {

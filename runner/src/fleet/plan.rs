@@ -20,7 +20,7 @@ pub struct Policy {
     pub farewell: Duration,
     /// How long an idle executor may be silent.
     pub silence: Duration,
-    /// How long a launch that is not listed counts as capacity.
+    /// How long a launch that nobody has answered counts as capacity.
     pub intent: Duration,
 }
 

@@ -1,8 +1,13 @@
 //! The rules of the plan, one by one and all together.
 
-use super::{Action, Policy, Seen, Standing, View, Why, plan};
+use super::view::found;
+use super::{Action, Listing, Policy, Seen, Standing, View, Why, plan};
 use crate::clock::Time;
+use crate::cloud::{Instance, Status};
+use crate::ownership::{DEFAULT_POOL, Event, Launch, NewExecutor, Rules, Sharing, State, restore, step};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 fn now() -> Time {
     Time::from_secs(10_000_000)
@@ -170,4 +175,81 @@ proptest! {
         }
         prop_assert_eq!(plan(&view, &policy, now()), vec![]);
     }
+}
+
+/// A state with these executors, each launched so many seconds ago and with this launch's token where it has no name yet.
+fn state(executors: &[(&str, u64, Option<&str>)]) -> State {
+    let (mut state, _) = restore(Rules::default(), Vec::new(), BTreeMap::new(), ago(100_000));
+    for (id, age, token) in executors {
+        let new = NewExecutor {
+            pool: DEFAULT_POOL.to_owned(),
+            token_sha256: String::new(),
+            launch: token.map(|token| Launch { token: token.to_owned(), count: executors.len() }),
+            sharing: Sharing::default(),
+        };
+        state = step(&state, Event::Launching((*id).to_owned(), Box::new(new)), ago(*age)).0;
+    }
+    state
+}
+
+fn instance(id: &str, launch: Option<&str>, status: Status) -> Instance {
+    let (pool, launch) = (DEFAULT_POOL.to_owned(), launch.map(str::to_owned));
+    Instance { id: id.to_owned(), pool, launch, launched: ago(60), status }
+}
+
+fn listing(instances: Vec<Instance>) -> Listing {
+    Listing { at: now(), settles: Duration::from_mins(5), instances }
+}
+
+fn standing_of(listing: &Listing, state: &State) -> Vec<(String, Standing)> {
+    let view = View::of(listing, state, &|_| true);
+    view.executors.into_iter().map(|seen| (seen.id, seen.standing)).collect()
+}
+
+#[test]
+fn what_a_lost_answer_would_have_named_is_found_in_the_listing() {
+    let state = state(&[("launch-0", 60, Some("t")), ("launch-1", 60, Some("t")), ("i-9", 60, None)]);
+    let running = |id, token| instance(id, Some(token), Status::Running);
+    let listed = listing(vec![running("i-1", "t"), running("i-2", "t"), running("i-3", "t"), running("i-9", "t")]);
+    let pairs = [("launch-0", "i-1"), ("launch-1", "i-2")].map(|(from, to)| (from.to_owned(), to.to_owned()));
+    assert_eq!(found(&listed, &state), pairs, "each once, and none that has its name");
+    assert_eq!(found(&listing(vec![running("i-1", "other")]), &state), []);
+    let own = listing(vec![instance("launch-1", None, Status::Running)]);
+    assert_eq!(found(&own, &state), [("launch-1".to_owned(), "launch-1".to_owned())], "a cloud may keep our name");
+}
+
+#[test]
+fn an_executor_that_is_too_new_for_the_listing_is_not_gone() {
+    let state = state(&[("i-new", 10, None), ("i-old", 400, None), ("launch-0", 10, Some("t"))]);
+    let expected = [("i-new", Standing::Booting), ("i-old", Standing::Exited), ("launch-0", Standing::Intent)];
+    assert_eq!(standing_of(&listing(Vec::new()), &state), expected.map(|(id, standing)| (id.to_owned(), standing)));
+    let earlier = Listing { at: ago(20), settles: Duration::ZERO, ..Listing::default() };
+    assert_eq!(standing_of(&earlier, &state)[0].1, Standing::Booting, "the listing is older than the executor");
+}
+
+#[test]
+fn what_the_cloud_only_remembers_is_nobodys_orphan() {
+    let listed = listing(vec![
+        instance("i-gone", None, Status::Gone),
+        instance("i-known", None, Status::Gone),
+        instance("i-strange", None, Status::Running),
+    ]);
+    let expected = [("i-known", Standing::Exited), ("i-strange", Standing::Orphan)];
+    let state = state(&[("i-known", 60, None)]);
+    assert_eq!(standing_of(&listed, &state), expected.map(|(id, standing)| (id.to_owned(), standing)));
+}
+
+#[test]
+fn a_view_is_of_its_pools_alone() {
+    let state = state(&[("i-1", 60, None)]);
+    let listed = listing(vec![
+        instance("i-1", None, Status::Running),
+        Instance { pool: "other".to_owned(), ..instance("i-2", None, Status::Running) },
+    ]);
+    let of = |pool: &dyn Fn(&str) -> bool| {
+        let view = View::of(&listed, &state, pool);
+        view.executors.into_iter().map(|seen| seen.id).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&|pool| pool == DEFAULT_POOL), ["i-1"]);
+    assert_eq!(of(&|pool| pool != DEFAULT_POOL), ["i-2"]);
 }

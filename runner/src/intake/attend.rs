@@ -149,7 +149,7 @@ impl Attendance {
         let waited =
             self.voice.clock.now().since(state.jobs.get(&self.job.id).map_or(self.job.waiting, |job| job.waiting));
         let seconds = waited.as_secs();
-        let text = match &state.obstacle {
+        let text = match state.obstacles.get(&self.job.pool) {
             Some(obstacle) => format!("Waiting for an executor, {seconds} s so far: {obstacle}"),
             None => format!("Waiting for an executor, {seconds} s so far"),
         };

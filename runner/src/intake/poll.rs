@@ -206,6 +206,7 @@ impl Intake {
             entry: self.entry.id.clone(),
             url: self.entry.url.clone(),
             token: job.token.clone(),
+            pool: self.entry.pool.clone(),
             scope: Scope { project: job.job_info.project_id, protected: is_protected(&job) },
             timeout: job.timeout(),
             correlation_id,

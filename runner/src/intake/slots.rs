@@ -10,9 +10,17 @@ use tokio::sync::Notify;
 #[derive(Clone, Debug)]
 pub struct Slots {
     concurrent: usize,
-    executors: usize,
-    asking: Arc<Mutex<BTreeMap<String, usize>>>,
+    /// How many executors each pool may have.
+    pools: Arc<BTreeMap<String, usize>>,
+    asking: Arc<Mutex<BTreeMap<String, Asking>>>,
     freed: Arc<Notify>,
+}
+
+/// The requests of an entry that are under way.
+#[derive(Debug, Default)]
+struct Asking {
+    pool: String,
+    count: usize,
 }
 
 /// The right to ask for one job; given back when dropped.
@@ -23,22 +31,22 @@ pub struct Slot {
 }
 
 impl Slots {
-    /// Room for `concurrent` jobs in all, and for those that `executors` can serve.
+    /// Room for `concurrent` jobs in all, and for those that the executors of each pool can serve.
     #[must_use]
-    pub fn new(concurrent: usize, executors: usize) -> Self {
-        Self { concurrent, executors, asking: Arc::default(), freed: Arc::default() }
+    pub fn new(concurrent: usize, pools: BTreeMap<String, usize>) -> Self {
+        Self { concurrent, pools: Arc::new(pools), asking: Arc::default(), freed: Arc::default() }
     }
 
     /// Takes the right to ask for a job of the entry, if there is room for one.
     #[must_use]
     pub fn take(&self, entry: &Entry, state: &State) -> Option<Slot> {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = asking.values().sum();
-        let own = asking.entry(entry.id.clone()).or_default();
-        if !has_room(self.concurrent, self.executors, entry, state, all, *own) {
+        if !self.has_room(entry, state, &asking) {
             return None;
         }
-        *own += 1;
+        let own = asking.entry(entry.id.clone()).or_default();
+        own.pool.clone_from(&entry.pool);
+        own.count += 1;
         Some(Slot { slots: self.clone(), entry: entry.id.clone() })
     }
 
@@ -46,24 +54,28 @@ impl Slots {
     pub async fn freed(&self) {
         self.freed.notified().await;
     }
+
+    /// Whether one more request may be made while these are under way.
+    fn has_room(&self, entry: &Entry, state: &State, asking: &BTreeMap<String, Asking>) -> bool {
+        let jobs = || state.jobs.values();
+        let asked = |of: &dyn Fn(&String, &Asking) -> bool| -> usize {
+            asking.iter().filter(|(id, own)| of(id, own)).map(|(_, own)| own.count).sum()
+        };
+        let of_entry = jobs().filter(|job| job.entry == entry.id).count() + asked(&|id, _| *id == entry.id);
+        let for_pool = jobs().filter(|job| job.pool == entry.pool && !matches!(job.phase, Phase::Ending(_))).count()
+            + asked(&|_, own| own.pool == entry.pool);
+        jobs().count() + asked(&|_, _| true) < self.concurrent
+            && for_pool < self.pools.get(&entry.pool).copied().unwrap_or_default()
+            && entry.limit.is_none_or(|limit| of_entry < limit)
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut asking = self.slots.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = asking.get_mut(&self.entry) {
-            *count = count.saturating_sub(1);
+        if let Some(own) = asking.get_mut(&self.entry) {
+            own.count = own.count.saturating_sub(1);
         }
         self.slots.freed.notify_waiters();
     }
-}
-
-/// Whether one more request may be made while `all` and `own` (of the entry) are under way.
-fn has_room(concurrent: usize, executors: usize, entry: &Entry, state: &State, all: usize, own: usize) -> bool {
-    let jobs = state.jobs.values();
-    let of_entry = jobs.clone().filter(|job| job.entry == entry.id).count();
-    let for_executors = jobs.clone().filter(|job| !matches!(job.phase, Phase::Ending(_))).count();
-    jobs.count() + all < concurrent
-        && for_executors + all < executors
-        && entry.limit.is_none_or(|limit| of_entry + own < limit)
 }

@@ -191,6 +191,7 @@ fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, Error> {
 mod tests {
     use super::*;
     use crate::clock::Time;
+    use crate::ownership::{DEFAULT_POOL, NewExecutor, Sharing};
     use std::path::Path;
     use tempfile::TempDir;
 
@@ -213,6 +214,11 @@ mod tests {
         )
     }
 
+    fn new_executor() -> NewExecutor {
+        let (pool, sharing) = (DEFAULT_POOL.to_owned(), Sharing::default());
+        NewExecutor { pool, token_sha256: "hash".to_owned(), launch: None, sharing }
+    }
+
     fn job(token: &str) -> Job {
         decode("jobs/7", record(token).as_bytes()).expect("readable")
     }
@@ -221,10 +227,7 @@ mod tests {
     async fn what_is_written_is_read_by_the_next_runner_to_the_byte_of_the_payload() {
         let (directory, journal) = journal().await;
         journal.create(&job("t")).await.expect("written");
-        journal
-            .write_executor("local-1", &Executor::new("hash".to_owned(), Time::from_secs(5)))
-            .await
-            .expect("written");
+        journal.write_executor("local-1", &Executor::new(new_executor(), Time::from_secs(5))).await.expect("written");
         let (jobs, executors) = open_at(directory.path()).await.load().await.expect("readable");
         assert_eq!(jobs[0].payload.as_ref().expect("a payload").get(), r#"{"id":7, "exact":  [1.50]}"#);
         assert_eq!((jobs.len(), executors["local-1"].token_sha256.as_str()), (1, "hash"));

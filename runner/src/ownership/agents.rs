@@ -19,10 +19,10 @@ impl Turn {
         self.hear();
         let still = holding.is_some_and(|holding| self.renew(holder, holding));
         let has_job = self.job_of(&holder.executor).is_some();
-        let (now, rules) = (self.now, self.state.rules);
+        let now = self.now;
         let Some(executor) = self.state.executors.get_mut(&holder.executor) else { return };
         executor.seen = now;
-        let spent = executor.is_spent(&rules) && !has_job;
+        let spent = executor.is_spent() && !has_job;
         self.reply(if spent { Reply::Gone } else { Reply::Registered(still) });
     }
 
@@ -36,7 +36,7 @@ impl Turn {
         let Some(executor) = self.state.executors.get_mut(&holder.executor) else { return };
         executor.former.extend(executor.run.replace(holder.run.clone()));
         executor.idle = now;
-        self.state.obstacle = None;
+        self.state.obstacles.remove(&executor.pool);
         self.effects.push(Effect::WriteExecutor(holder.executor.clone()));
     }
 
@@ -60,13 +60,12 @@ impl Turn {
             };
             return self.reply(reply);
         }
-        let rules = self.state.rules;
         let Some(executor) = self.state.executors.get(&holder.executor) else { return };
-        if executor.is_spent(&rules) {
+        if executor.is_spent() {
             return self.reply(Reply::Gone);
         }
         let waiting = self.state.jobs.values().filter(|job| job.is_offerable());
-        let next = waiting.filter(|job| executor.suits(job.scope, &rules)).min_by_key(|job| (job.acquired, job.id));
+        let next = waiting.filter(|job| executor.suits(job)).min_by_key(|job| (job.acquired, job.id));
         match next.map(|job| job.id) {
             Some(id) => self.offer(id, holder),
             None => self.reply(Reply::Nothing),
@@ -165,10 +164,9 @@ impl Turn {
         if !self.admit_call(holder) {
             return;
         }
-        let rules = self.state.rules;
         let Some(executor) = self.state.executors.get(&holder.executor) else { return };
         let mut waiting = self.state.jobs.values().filter(|job| job.is_waiting());
-        if self.job_of(&holder.executor).is_some() || waiting.any(|job| executor.suits(job.scope, &rules)) {
+        if self.job_of(&holder.executor).is_some() || waiting.any(|job| executor.suits(job)) {
             return self.reply(Reply::Stale);
         }
         self.doom(&holder.executor);

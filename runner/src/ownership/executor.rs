@@ -3,15 +3,25 @@
 use crate::clock::Time;
 use serde::{Deserialize, Serialize};
 
-use super::Rules;
+use super::Job;
 
 /// A machine that runs jobs, from the moment before its launch. This is also its record in the journal.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Executor {
+    /// The pool it belongs to.
+    #[serde(default = "default_pool")]
+    pub pool: String,
     /// SHA-256 (hex) of the token that proves a `local` executor.
     #[serde(default)]
     pub token_sha256: String,
-    /// When its launch began.
+    /// The launch it is asked for with, until the cloud has said which executor came of it: until then its id is a
+    /// name that only this runner knows.
+    #[serde(default)]
+    pub launch: Option<Launch>,
+    /// How many jobs it may take, and whose.
+    #[serde(default)]
+    pub sharing: Sharing,
+    /// When its launch began, or was answered.
     pub launched: Time,
     /// The run id of its agent, once that has registered.
     #[serde(default)]
@@ -34,6 +44,47 @@ pub struct Executor {
     /// Since when it has had no job.
     #[serde(skip)]
     pub idle: Time,
+}
+
+/// The pool of a configuration without `[[pools]]`, and of records from before there were any.
+pub const DEFAULT_POOL: &str = "default";
+
+pub(super) fn default_pool() -> String {
+    DEFAULT_POOL.to_owned()
+}
+
+/// A request for executors that all come at once. The cloud does the same request, told by its token, only once.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Launch {
+    /// Its token.
+    pub token: String,
+    /// How many executors were asked for with it.
+    pub count: usize,
+}
+
+/// How many jobs an executor may take, and whose.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Sharing {
+    /// How many jobs it serves.
+    pub max_use_count: u32,
+    /// Which jobs may follow one another on it.
+    pub reuse: Reuse,
+}
+
+impl Default for Sharing {
+    fn default() -> Self {
+        Self { max_use_count: 1, reuse: Reuse::Project }
+    }
+}
+
+/// An executor that is about to be launched.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "described in Executor")]
+pub struct NewExecutor {
+    pub pool: String,
+    pub token_sha256: String,
+    pub launch: Option<Launch>,
+    pub sharing: Sharing,
 }
 
 /// Whose a job is, as far as sharing an executor goes.
@@ -59,9 +110,12 @@ pub enum Reuse {
 impl Executor {
     /// An executor that is about to be launched.
     #[must_use]
-    pub fn new(token_sha256: String, now: Time) -> Self {
+    pub fn new(new: NewExecutor, now: Time) -> Self {
         Self {
-            token_sha256,
+            pool: new.pool,
+            token_sha256: new.token_sha256,
+            launch: new.launch,
+            sharing: new.sharing,
             launched: now,
             run: None,
             former: Vec::new(),
@@ -75,13 +129,14 @@ impl Executor {
 
     /// Whether it gets no more jobs.
     #[must_use]
-    pub fn is_spent(&self, rules: &Rules) -> bool {
-        self.doomed || self.used >= rules.max_use_count
+    pub fn is_spent(&self) -> bool {
+        self.doomed || self.used >= self.sharing.max_use_count
     }
 
-    /// Whether a job of this scope may run on it.
+    /// Whether a job may run on it.
     #[must_use]
-    pub fn suits(&self, scope: Scope, rules: &Rules) -> bool {
-        !self.is_spent(rules) && (rules.reuse == Reuse::Pool || self.scope.is_none_or(|own| own == scope))
+    pub fn suits(&self, job: &Job) -> bool {
+        let trusts = self.sharing.reuse == Reuse::Pool || self.scope.is_none_or(|own| own == job.scope);
+        !self.is_spent() && self.pool == job.pool && trusts
     }
 }

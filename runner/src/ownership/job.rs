@@ -10,6 +10,7 @@ use warmstart_gitlab::payload::Features;
 use warmstart_gitlab::secret::Secret;
 
 use super::Scope;
+use super::executor::default_pool;
 
 /// A job that GitLab has just handed out.
 #[derive(Clone, Debug)]
@@ -20,6 +21,7 @@ pub struct NewJob {
     pub url: String,
     pub token: Secret,
     pub scope: Scope,
+    pub pool: String,
     pub timeout: Duration,
     pub correlation_id: String,
     pub features: Features,
@@ -42,6 +44,9 @@ pub struct Job {
     /// Whose it is, as far as sharing an executor goes.
     #[serde(default)]
     pub scope: Scope,
+    /// The pool whose executors may run it.
+    #[serde(default = "default_pool")]
+    pub pool: String,
     /// Smallest number that no other job of the entry had (`CI_CONCURRENT_ID`).
     #[serde(default)]
     pub concurrent_id: u32,

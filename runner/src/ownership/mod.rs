@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use warmstart_api::{Holding, Released};
 
-pub use executor::{Executor, Reuse, Scope};
+pub use executor::{DEFAULT_POOL, Executor, Launch, NewExecutor, Reuse, Scope, Sharing};
 pub use job::{End, Holder, Job, Lease, Log, NewJob, Phase, Reason};
 pub use restore::restore;
 pub use turn::step;
@@ -51,10 +51,6 @@ pub struct Rules {
     pub overdue: Duration,
     /// How often a job may be lost before its script.
     pub losses: u32,
-    /// How many jobs an executor serves.
-    pub max_use_count: u32,
-    /// Which jobs may follow one another on an executor.
-    pub reuse: Reuse,
 }
 
 impl Default for Rules {
@@ -66,8 +62,6 @@ impl Default for Rules {
             script_lease: Duration::from_mins(15),
             overdue: Duration::from_mins(10),
             losses: 5,
-            max_use_count: 1,
-            reuse: Reuse::Project,
         }
     }
 }
@@ -87,8 +81,9 @@ pub struct State {
     pub heard: Time,
     /// Since when so many leases have lapsed at once that the fault must be ours.
     pub storm: Option<Time>,
-    /// Why the fleet could not get an executor lately, for the log of jobs that wait in vain; until one is there.
-    pub obstacle: Option<String>,
+    /// Why the fleet could not get an executor for a pool lately, for the log of jobs that wait in vain; until one is
+    /// there.
+    pub obstacles: BTreeMap<String, String>,
 }
 
 impl State {
@@ -99,8 +94,8 @@ impl State {
         let known = executor.run.as_ref() == Some(&holder.run);
         match self.jobs.values().find(|job| job.holder().is_some_and(|by| by.executor == holder.executor)) {
             Some(job) => !known || !job.detaching && !matches!(job.phase, Phase::Scripting { .. }),
-            None if !known || executor.is_spent(&self.rules) => true,
-            None => self.jobs.values().any(|job| job.is_offerable() && executor.suits(job.scope, &self.rules)),
+            None if !known || executor.is_spent() => true,
+            None => self.jobs.values().any(|job| job.is_offerable() && executor.suits(job)),
         }
     }
 }
@@ -136,16 +131,18 @@ pub enum Event {
     Release(Holder, Holding, Released),
     /// An agent wants to leave.
     Leave(Holder),
-    /// An executor is about to be started; the hash of the token that proves it.
-    Launching(String, String),
+    /// An executor is about to be started.
+    Launching(String, Box<NewExecutor>),
+    /// What was launched under the first name is the executor of the second.
+    Named(String, String),
     /// The cloud says that the executor does not run any more.
     Lost(String),
     /// The fleet wants to end an executor that does nothing.
     Retire(String),
     /// The executor and everything on it is gone.
     Removed(String),
-    /// Why an executor could not be had.
-    Obstacle(String),
+    /// Why an executor could not be had for a pool.
+    Obstacle(String, String),
     /// Time has passed.
     Tick,
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub fn restore(rules: Rules, jobs: Vec<Job>, executors: BTreeMap<String, Executor>, now: Time) -> (State, Vec<Effect>) {
     let jobs = jobs.into_iter().map(|job| (job.id, revive(job, now))).collect();
     let executors = executors.into_iter().map(|(id, e)| (id, Executor { seen: now, idle: now, ..e })).collect();
-    let state = State { rules, since: now, jobs, executors, heard: now, storm: None, obstacle: None };
+    let state = State { rules, since: now, jobs, executors, heard: now, storm: None, obstacles: BTreeMap::new() };
     let mut turn = Turn { state, effects: Vec::new(), now };
     for id in turn.state.jobs.keys().copied().collect::<Vec<_>>() {
         match turn.state.jobs.get(&id).map(|job| &job.phase) {

@@ -22,7 +22,7 @@ impl Desk {
     fn with(names: &[&str]) -> Self {
         let mut desk = Self::new();
         for name in names {
-            desk.does(Event::Launching((*name).to_owned(), "hash".to_owned()));
+            desk.does(Event::Launching((*name).to_owned(), Box::new(new_executor())));
             assert_eq!(desk.reply(Event::Register(agent(name), None)), Reply::Registered(false));
         }
         desk
@@ -109,8 +109,18 @@ fn rerun(name: &str) -> Holder {
     Holder { executor: name.to_owned(), run: "run-2".to_owned() }
 }
 
+fn new_executor() -> NewExecutor {
+    NewExecutor {
+        pool: DEFAULT_POOL.to_owned(),
+        token_sha256: "hash".to_owned(),
+        launch: Some(Launch { token: "launch".to_owned(), count: 1 }),
+        sharing: Sharing::default(),
+    }
+}
+
 fn new_job(id: u64) -> NewJob {
     NewJob {
+        pool: DEFAULT_POOL.to_owned(),
         id,
         entry: "entry".to_owned(),
         url: "https://gitlab.test".to_owned(),
@@ -360,7 +370,7 @@ fn more_than_three_leases_that_lapse_together_are_a_storm_and_three_are_not() {
 fn a_job_without_an_executor_fails_after_the_acquire_timeout_and_says_why() {
     let mut desk = Desk::new();
     desk.acquire(7);
-    desk.does(Event::Obstacle("no agent program".to_owned()));
+    desk.does(Event::Obstacle(DEFAULT_POOL.to_owned(), "no agent program".to_owned()));
     desk.pass(Duration::from_secs(895), &[]);
     assert_eq!(desk.phase(7), "waiting");
     let effects = desk.pass(Duration::from_secs(5), &[]);
@@ -464,7 +474,10 @@ fn an_executor_with_a_job_is_not_retired_and_a_retired_one_gets_no_job() {
 #[test]
 fn an_executor_for_several_jobs_serves_one_project_and_one_protected_state() {
     let mut desk = Desk::with(&["a"]);
-    desk.state.rules.max_use_count = 3;
+    let share = |desk: &mut Desk, reuse| {
+        desk.state.executors.get_mut("a").expect("it is there").sharing = Sharing { max_use_count: 3, reuse };
+    };
+    share(&mut desk, Reuse::Project);
     let holding = desk.script(10, "a");
     desk.does(Event::Release(agent("a"), holding, finished()));
     desk.acquire(20);
@@ -472,9 +485,27 @@ fn an_executor_for_several_jobs_serves_one_project_and_one_protected_state() {
     desk.acquire(11);
     desk.offer(11, "a");
 
-    desk.state.rules.reuse = Reuse::Pool;
-    desk.does(Event::Aborted(11));
-    assert!(desk.state.executors["a"].suits(Scope { project: 2, protected: true }, &desk.state.rules));
+    share(&mut desk, Reuse::Pool);
+    let executor = &desk.state.executors["a"];
+    assert!(executor.suits(&desk.state.jobs[&20]), "all jobs of the pool are trusted");
+    let elsewhere = Job { pool: "large".to_owned(), ..desk.state.jobs[&20].clone() };
+    assert!(!executor.suits(&elsewhere), "but none of another pool");
+}
+
+#[test]
+fn a_launched_executor_goes_by_the_clouds_name_from_then_on() {
+    let mut desk = Desk::new();
+    desk.does(Event::Launching("launch-0".to_owned(), Box::new(new_executor())));
+    let named = |id: &str| Event::Named("launch-0".to_owned(), id.to_owned());
+    let effects = desk.does(named("i-1"));
+    let writes = [Effect::WriteExecutor("i-1".to_owned()), Effect::RemoveExecutor("launch-0".to_owned())];
+    assert_eq!(effects, [&writes[..], &[Effect::Reply(Reply::Done)]].concat(), "never forgotten between the two");
+    assert_eq!(desk.state.executors.keys().collect::<Vec<_>>(), ["i-1"]);
+    assert_eq!(desk.state.executors["i-1"].launch, None);
+    assert_eq!(desk.reply(named("i-1")), Reply::Stale, "the answer came twice");
+    desk.does(Event::Launching("launch-0".to_owned(), Box::new(new_executor())));
+    assert_eq!(desk.reply(named("i-1")), Reply::Stale, "one executor is one launch");
+    assert_eq!(desk.reply(Event::Named("i-1".to_owned(), "i-2".to_owned())), Reply::Stale, "a name is for ever");
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Turn {
 
     fn in_vain(&self, job: &Job) -> String {
         let waited = humane(self.now.since(job.waiting));
-        match &self.state.obstacle {
+        match self.state.obstacles.get(&job.pool) {
             Some(obstacle) => format!("No executor within {waited}: {obstacle}."),
             None => format!("No executor within {waited}."),
         }

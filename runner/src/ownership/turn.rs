@@ -1,7 +1,7 @@
 //! One step of the machine: the runner's own events and what they share with the others.
 
 use super::job::{End, Job, Log, NewJob, Phase, Reason};
-use super::{Effect, Event, Executor, Reply, Start, State};
+use super::{Effect, Event, Executor, NewExecutor, Reply, Start, State};
 use crate::clock::Time;
 
 /// Applies an event at a time. Writes among the effects come before everything else.
@@ -49,11 +49,12 @@ impl Turn {
             Event::Heartbeat(holder, holding, section) => self.heartbeat(&holder, holding, section),
             Event::Release(holder, holding, outcome) => self.release(&holder, holding, outcome),
             Event::Leave(holder) => self.leave(&holder),
-            Event::Launching(executor, token) => self.launching(executor, token),
+            Event::Launching(executor, new) => self.launching(executor, *new),
+            Event::Named(launched, executor) => self.named(&launched, executor),
             Event::Lost(executor) => self.lose_all(&executor, "it does not run any more"),
             Event::Retire(executor) => self.retire(executor),
             Event::Removed(executor) => self.removed(executor),
-            Event::Obstacle(obstacle) => self.state.obstacle = Some(obstacle),
+            Event::Obstacle(pool, obstacle) => drop(self.state.obstacles.insert(pool, obstacle)),
             Event::Tick => self.tick(),
         }
     }
@@ -90,6 +91,7 @@ impl Turn {
             url: new.url,
             token: new.token,
             scope: new.scope,
+            pool: new.pool,
             acquired: self.now,
             waiting: self.now,
             timeout: new.timeout,
@@ -161,10 +163,27 @@ impl Turn {
         self.effects.push(Effect::Remove(id));
     }
 
-    fn launching(&mut self, executor: String, token: String) {
+    fn launching(&mut self, executor: String, new: NewExecutor) {
         let now = self.now;
-        self.state.executors.entry(executor.clone()).or_insert_with(|| Executor::new(token, now));
+        self.state.executors.entry(executor.clone()).or_insert_with(|| Executor::new(new, now));
         self.effects.push(Effect::WriteExecutor(executor));
+    }
+
+    /// From now on an executor goes by the cloud's name. A crash between the two writes leaves a launch that names an
+    /// executor that is known: it is asked for once more, with the same token, and comes to the same.
+    fn named(&mut self, launched: &str, executor: String) {
+        let known = self.state.executors.get(launched).is_some_and(|known| known.launch.is_some());
+        if !known || launched != executor && self.state.executors.contains_key(&executor) {
+            return self.reply(Reply::Stale);
+        }
+        if let Some(record) = self.state.executors.remove(launched) {
+            self.state.executors.insert(executor.clone(), Executor { launch: None, launched: self.now, ..record });
+        }
+        if launched != executor {
+            self.effects.push(Effect::RemoveExecutor(launched.to_owned()));
+        }
+        self.effects.push(Effect::WriteExecutor(executor));
+        self.reply(Reply::Done);
     }
 
     /// Only an executor without a job can be retired: the fleet decides on a view that may be a moment old.

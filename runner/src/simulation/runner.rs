@@ -3,9 +3,11 @@
 use super::gitlab;
 use super::world::{Assigned, What, World};
 use crate::clock::Time;
-use crate::cloud::Instance;
-use crate::fleet::{Action, Policy, View, lost, plan};
-use crate::ownership::{Effect, Event, Executor, Job, Phase, Reply, Start, State, restore, step};
+use crate::cloud::{Instance, Status};
+use crate::fleet::{Action, Listing, Policy, View, lost, plan};
+use crate::ownership::{
+    DEFAULT_POOL, Effect, Event, Executor, Job, NewExecutor, Phase, Reply, Sharing, Start, State, restore, step,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -164,14 +166,15 @@ impl World {
 
     /// One turn of the fleet's loop.
     pub(super) fn keep_fleet(&mut self) {
-        let listed: Vec<Instance> = self.agents.iter().map(|(id, agent)| instance(id, agent)).collect();
+        let instances = self.agents.iter().map(|(id, agent)| instance(id, agent)).collect();
+        let listed = Listing { at: self.now, settles: Duration::ZERO, instances };
         let Some(state) = self.process.as_ref().map(|process| process.state.clone()) else { return };
         for executor in lost(&listed, &state) {
             self.handle(Event::Lost(executor));
         }
         let Some(process) = self.process.as_ref() else { return };
         let policy = Policy { max: 6, idle_time: Duration::from_mins(3), intent: Duration::ZERO, ..Policy::default() };
-        for action in plan(&View::of(&listed, &process.state), &policy, self.now) {
+        for action in plan(&View::of(&listed, &process.state, &|_| true), &policy, self.now) {
             match action {
                 Action::Launch(count) => (0..count).for_each(|_| self.launch()),
                 Action::Terminate(id, _) => self.terminate(&id),
@@ -182,7 +185,13 @@ impl World {
 
     fn launch(&mut self) {
         let id = self.name("executor");
-        if self.handle(Event::Launching(id.clone(), String::new())).is_none() || self.process.is_none() {
+        let new = NewExecutor {
+            pool: DEFAULT_POOL.to_owned(),
+            token_sha256: String::new(),
+            launch: None,
+            sharing: Sharing::default(),
+        };
+        if self.handle(Event::Launching(id.clone(), Box::new(new))).is_none() || self.process.is_none() {
             return;
         }
         let (run, boot) = (self.name("run"), self.between(1, 60));
@@ -256,7 +265,9 @@ fn is_write(effect: &Effect) -> bool {
 }
 
 fn instance(id: &str, agent: &super::agent::Agent) -> Instance {
-    Instance { id: id.to_owned(), launched: agent.launched, running: agent.alive }
+    let (id, pool) = (id.to_owned(), DEFAULT_POOL.to_owned());
+    let status = if agent.alive { Status::Running } else { Status::Stopped };
+    Instance { id, pool, launch: None, launched: agent.launched, status }
 }
 
 fn through_json<T: serde::Serialize + serde::de::DeserializeOwned>(record: &T) -> T {

@@ -353,6 +353,7 @@ impl World {
 
 fn job(id: u64, timeout: Duration) -> NewJob {
     NewJob {
+        pool: crate::ownership::DEFAULT_POOL.to_owned(),
         id,
         entry: "entry".to_owned(),
         url: "https://gitlab.test".to_owned(),

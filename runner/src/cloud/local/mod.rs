@@ -16,9 +16,10 @@
 mod process;
 mod record;
 
-use super::{Cloud, Error, Instance, Seed};
+use super::{Cloud, Error, Failed, Instance, Launched, Order, Seed, Status};
 use crate::clock::Clock;
 use crate::journal::Lock;
+use crate::ownership::Launch;
 use process::Process;
 use record::Record;
 use std::ffi::OsString;
@@ -28,6 +29,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 use warmstart_api::environment;
+use warmstart_gitlab::secret::Secret;
 
 /// How long the agent may take to remove an executor's containers.
 const PURGE: Duration = Duration::from_mins(3);
@@ -71,12 +73,12 @@ impl Local {
         Ok(Self { command, directory, url, fingerprint, hidden, clock, _lock: lock })
     }
 
-    fn start(&self, seed: &Seed) -> Result<(), Error> {
+    fn start(&self, seed: &Seed, token: &Secret, pool: &str) -> Result<(), Error> {
         let directory = self.directory.join(&seed.id);
         let failed =
             |what: &str, why: &dyn std::fmt::Display| Error(format!("cannot {what} {}: {why}", directory.display()));
         std::fs::create_dir_all(directory.join("work")).map_err(|why| failed("make", &why))?;
-        let mut record = Record { launched: self.clock.now(), process: None };
+        let mut record = Record { launched: self.clock.now(), pool: pool.to_owned(), process: None };
         record.write(&directory).map_err(|why| failed("write the record in", &why))?;
         let log = File::create(directory.join("agent.log")).map_err(|why| failed("write a log in", &why))?;
         let again = log.try_clone().map_err(|why| failed("write a log in", &why))?;
@@ -84,7 +86,7 @@ impl Local {
         command
             .env(environment::URL, &self.url)
             .env(environment::FINGERPRINT, &self.fingerprint)
-            .env(environment::TOKEN, seed.token.expose())
+            .env(environment::TOKEN, token.expose())
             .process_group(0)
             .stdout(log)
             .stderr(again);
@@ -117,7 +119,9 @@ impl Local {
             if entry.file_type()?.is_dir() {
                 let record = record_of(&entry.path(), &id);
                 let running = record.process.is_some_and(Process::is_running);
-                instances.push(Instance { id, launched: record.launched, running });
+                let status = if running { Status::Running } else { Status::Stopped };
+                let (pool, launched) = (record.pool, record.launched);
+                instances.push(Instance { id, pool, launch: None, launched, status });
             }
         }
         Ok(instances)
@@ -140,8 +144,9 @@ impl Local {
 }
 
 impl Cloud for Local {
-    fn new_id(&self) -> String {
-        format!("local-{}", &crate::journal::random_hex()[..12])
+    fn seed(&self, _: &Launch, _: usize) -> Seed {
+        let id = format!("local-{}", &crate::journal::random_hex()[..12]);
+        Seed { id, token: Some(Secret::new(crate::journal::random_hex())) }
     }
 
     /// The record is there before the process.
@@ -149,8 +154,25 @@ impl Cloud for Local {
         Duration::ZERO
     }
 
-    async fn launch(&self, seed: &Seed) -> Result<(), Error> {
-        self.start(seed)
+    /// A look at a directory costs nothing.
+    fn freshness(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    async fn launch(&self, order: &Order) -> Result<Launched, Failed> {
+        let mut launched = Launched::default();
+        for seed in &order.seeds {
+            // An earlier runner's, which took the token with it: it was started, and is listed, or never will be.
+            let Some(token) = &seed.token else { continue };
+            match self.start(seed, token, &order.pool) {
+                Ok(()) => launched.executors.push(seed.id.clone()),
+                Err(why) => {
+                    launched.obstacle = Some(why.to_string());
+                    break;
+                }
+            }
+        }
+        Ok(launched)
     }
 
     async fn list(&self) -> Result<Vec<Instance>, Error> {

@@ -13,6 +13,9 @@ const NAME: &str = "executor.json";
 pub(super) struct Record {
     /// When the executor was started.
     pub(super) launched: Time,
+    /// The pool it belongs to.
+    #[serde(default)]
+    pub(super) pool: String,
     /// The process; none until it is there.
     pub(super) process: Option<Process>,
 }
