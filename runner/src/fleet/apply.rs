@@ -76,6 +76,7 @@ impl<C: Cloud> Fleet<C> {
     async fn turn(&mut self) -> anyhow::Result<()> {
         let listing = self.look().await?;
         for (launched, executor) in found(&listing, &self.desk.state()) {
+            tracing::info!(executor, "executor has come, whose launch was not answered");
             self.desk.ask(Event::Named(launched, executor)).await?;
         }
         for executor in lost(&listing, &self.desk.state()) {

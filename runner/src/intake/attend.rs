@@ -2,7 +2,7 @@
 //! cancellation is noticed.
 
 use super::Voice;
-use crate::ownership::{Event, Job, Phase, Start};
+use crate::ownership::{Event, Job, Phase, Start, State};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,8 @@ struct Attendance {
     /// How the trace is to begin; taken when it is opened.
     start: Start,
     trace: Option<Trace>,
+    /// The obstacle that the log told last.
+    said: Option<String>,
 }
 
 /// Why an attendance goes on or not.
@@ -61,7 +63,7 @@ impl Attendance {
             Start::Continue(text) => Some(text.clone()),
             Start::TakeOver(_) => None,
         };
-        Self { voice, job, client, text, start, trace: None }
+        Self { voice, job, client, text, start, trace: None, said: None }
     }
 
     async fn run(mut self, mut detach: oneshot::Receiver<()>) {
@@ -120,6 +122,7 @@ impl Attendance {
     async fn wait(&mut self, detach: &mut oneshot::Receiver<()>) -> Next {
         let begun = Instant::now();
         let mut lines = 0;
+        let mut states = self.voice.desk.watch();
         if self.job.losses > 0 {
             self.say(Level::Warning, "The executor was lost before the script began; the job waits for another one.");
         }
@@ -140,6 +143,7 @@ impl Attendance {
                     lines += 1;
                     self.say_waiting();
                 }
+                () = other_obstacle(&mut states, &self.job.pool, self.said.as_ref()), if lines > 0 => self.say_waiting(),
             }
         }
     }
@@ -149,7 +153,8 @@ impl Attendance {
         let waited =
             self.voice.clock.now().since(state.jobs.get(&self.job.id).map_or(self.job.waiting, |job| job.waiting));
         let seconds = waited.as_secs();
-        let text = match state.obstacles.get(&self.job.pool) {
+        self.said = state.obstacles.get(&self.job.pool).cloned();
+        let text = match &self.said {
             Some(obstacle) => format!("Waiting for an executor, {seconds} s so far: {obstacle}"),
             None => format!("Waiting for an executor, {seconds} s so far"),
         };
@@ -208,6 +213,14 @@ fn due(lines: u32) -> Duration {
         2 => 30,
         more => u64::from(more - 2) * 60,
     })
+}
+
+/// Waits until something stands in the way of an executor that the log has not told yet.
+async fn other_obstacle(states: &mut watch::Receiver<Arc<State>>, pool: &str, said: Option<&String>) {
+    let other = |state: &Arc<State>| state.obstacles.contains_key(pool) && state.obstacles.get(pool) != said;
+    if states.wait_for(other).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn changed(signal: Option<watch::Receiver<Signal>>) -> Signal {

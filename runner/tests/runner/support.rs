@@ -36,6 +36,8 @@ pub(crate) struct Bench {
     pub(crate) gitlab: FakeGitlab,
     pub(crate) directory: TempDir,
     runner: Option<Process>,
+    /// What the runner finds in its environment beside its token.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Bench {
@@ -48,10 +50,16 @@ impl Bench {
     pub(crate) async fn with(gitlab: Options, fleet: &str) -> Result<Self> {
         let gitlab = FakeGitlab::start(gitlab).await?;
         let directory = tempfile::Builder::new().prefix("warmstart-runner-").tempdir()?;
-        let bench = Self { gitlab, directory, runner: None };
+        let bench = Self { gitlab, directory, runner: None, environment: Vec::new() };
         bench.write_stand_in()?;
         bench.configure(fleet)?;
         Ok(bench)
+    }
+
+    /// The same with this environment.
+    pub(crate) fn in_environment(mut self, environment: Vec<(&'static str, String)>) -> Self {
+        self.environment = environment;
+        self
     }
 
     /// The same with a running runner.
@@ -109,7 +117,8 @@ image = "alpine"
         command.arg("run").arg("--config").arg(self.file("config.toml"));
         command
             .env("WARMSTART_RUNNER_TOKEN", self.gitlab.runner_token())
-            .env("WARMSTART_LOG", "info,warmstart_runner=debug");
+            .env("WARMSTART_LOG", "info,warmstart_runner=debug")
+            .envs(self.environment.iter().cloned());
         command
     }
 

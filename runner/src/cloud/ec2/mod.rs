@@ -22,6 +22,7 @@ use aws_sdk_ec2::types::{self, Filter, InstanceStateName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use breakers::{Breakers, Choice};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct Ec2 {
     /// The zone of each subnet.
     zones: BTreeMap<String, String>,
     breakers: Mutex<Breakers>,
+    /// Why each pool last got less than it asked for.
+    obstacles: Mutex<BTreeMap<String, String>>,
     /// What was asked for with a token: to be idempotent a repeated request must be the same to the letter.
     asked: Mutex<BTreeMap<String, Choice>>,
     clock: Clock,
@@ -57,7 +60,16 @@ impl Ec2 {
         let client = Client::new(sdk);
         let zones = zones(&client, &config).await?;
         let user_data = BASE64.encode(user_data);
-        Ok(Self { client, config, user_data, zones, breakers: Mutex::default(), asked: Mutex::default(), clock })
+        Ok(Self {
+            client,
+            config,
+            user_data,
+            zones,
+            breakers: Mutex::default(),
+            obstacles: Mutex::default(),
+            asked: Mutex::default(),
+            clock,
+        })
     }
 
     /// What to ask for: the same as at an earlier try, else what the breakers leave.
@@ -101,8 +113,17 @@ impl Ec2 {
             Some(_) => ", trying elsewhere".to_owned(),
             None => String::new(),
         };
-        let obstacle = answer::obstacle(choice, &refusals, answer.errors(), &self.zones) + &then;
-        Launched { executors, obstacle: Some(obstacle), elsewhere: next.is_some() }
+        let obstacle = answer::obstacle(choice, &refusals, answer.errors(), &self.zones);
+        locked(&self.obstacles).insert(order.pool.clone(), obstacle.clone());
+        Launched { executors, obstacle: Some(obstacle + &then), elsewhere: next.is_some() }
+    }
+
+    /// Why nothing is asked for just now.
+    fn left_alone(&self, pool: &str, machines: &config::Machines) -> String {
+        let reopens = locked(&self.breakers).reopens(machines).unwrap_or_default();
+        let at = Timestamp::from_second(reopens.unix().try_into().unwrap_or_default()).unwrap_or_default();
+        let why = locked(&self.obstacles).get(pool).cloned().unwrap_or_else(|| "no capacity".to_owned());
+        format!("{why}; asking again at {} UTC", at.strftime("%H:%M:%S"))
     }
 
     /// An error instead of an answer.
@@ -144,9 +165,7 @@ impl Cloud for Ec2 {
             return Err(Failed::Refused(format!("pool \"{}\" is not configured any more", order.pool)));
         };
         let Some(choice) = self.choose(order, machines) else {
-            let reopens = locked(&self.breakers).reopens(machines).unwrap_or_default();
-            let wait = reopens.since(self.clock.now()).as_secs();
-            return Err(Failed::Refused(format!("no capacity in any zone of the pool; asking again in {wait} s")));
+            return Err(Failed::Refused(self.left_alone(&order.pool, machines)));
         };
         let (token, count) = (&order.launch.token, order.launch.count);
         let request =
