@@ -49,6 +49,9 @@ static FLEET: Table = Table {
     done: &[
         "cloud",
         "max",
+        "idle_count",
+        "scale_factor",
+        "scale_factor_limit",
         "idle_time",
         "boot_timeout",
         "max_age",
@@ -68,6 +71,9 @@ static POOLS: Table = Table {
     done: &[
         "name",
         "max_instances",
+        "idle_count",
+        "scale_factor",
+        "scale_factor_limit",
         "idle_time",
         "boot_timeout",
         "max_age",

@@ -52,6 +52,9 @@ pub struct Machines {
 pub(super) struct Fleet {
     cloud: Option<String>,
     max: Option<usize>,
+    idle_count: usize,
+    scale_factor: f64,
+    scale_factor_limit: usize,
     idle_time: Humane,
     boot_timeout: Humane,
     max_age: Humane,
@@ -69,6 +72,9 @@ impl Default for Fleet {
         Self {
             cloud: None,
             max: None,
+            idle_count: policy.idle_count,
+            scale_factor: policy.scale_factor,
+            scale_factor_limit: policy.scale_factor_limit,
             idle_time: Humane(policy.idle_time),
             boot_timeout: Humane(policy.boot_timeout),
             max_age: Humane(policy.max_age),
@@ -95,6 +101,9 @@ struct RawEc2 {
 pub(super) struct Raw {
     name: String,
     max_instances: Option<usize>,
+    idle_count: Option<usize>,
+    scale_factor: Option<f64>,
+    scale_factor_limit: Option<usize>,
     idle_time: Option<Humane>,
     boot_timeout: Option<Humane>,
     max_age: Option<Humane>,
@@ -135,6 +144,9 @@ fn pool(raw: &Raw, fleet: &Fleet, concurrent: usize, rules: &Rules) -> Result<Po
     let or = |own: Option<Humane>, common: Humane| own.unwrap_or(common).0;
     let policy = Policy {
         max: raw.max_instances.or(fleet.max).unwrap_or(concurrent),
+        idle_count: raw.idle_count.unwrap_or(fleet.idle_count),
+        scale_factor: raw.scale_factor.unwrap_or(fleet.scale_factor),
+        scale_factor_limit: raw.scale_factor_limit.unwrap_or(fleet.scale_factor_limit),
         idle_time: or(raw.idle_time, fleet.idle_time),
         boot_timeout: or(raw.boot_timeout, fleet.boot_timeout),
         max_age: or(raw.max_age, fleet.max_age),
@@ -149,6 +161,11 @@ fn pool(raw: &Raw, fleet: &Fleet, concurrent: usize, rules: &Rules) -> Result<Po
     }
     if max_use_count == 0 {
         return wrong("max_use_count is 0: no job would ever run; set it to 1 or more");
+    }
+    if !policy.scale_factor.is_finite() || policy.scale_factor < 0.0 {
+        return wrong(
+            "scale_factor is no positive number: it says how many idle executors there are for each busy one",
+        );
     }
     if policy.max == 0 {
         return wrong("max_instances is 0: no job would ever run; set it to 1 or more, or remove the pool");

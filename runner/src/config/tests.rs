@@ -106,6 +106,7 @@ concurrent = 10
 [fleet]
 cloud = "ec2"
 idle_time = "5m"
+idle_count = 2
 [fleet.ec2]
 deployment = "ci"
 launch_template = "lt-1"
@@ -121,6 +122,8 @@ name = "large"
 instance_types = ["m7i.8xlarge"]
 subnets = ["subnet-1"]
 max_instances = 2
+idle_count = 0
+scale_factor = 0.5
 idle_time = "1m"
 max_use_count = 5
 reuse = "pool"
@@ -140,6 +143,8 @@ fn pools_have_what_the_fleet_has_unless_they_say_otherwise() {
     let pools = config.pools.iter().map(|pool| (pool.name.as_str(), pool.policy.max, pool.policy.idle_time));
     let minutes = Duration::from_mins;
     assert_eq!(pools.collect::<Vec<_>>(), [("small", 10, minutes(5)), ("large", 2, minutes(1))]);
+    let scaling = |at: usize| (config.pools[at].policy.idle_count, config.pools[at].policy.scale_factor);
+    assert_eq!((scaling(0), scaling(1)), ((2, 0.0), (0, 0.5)));
     assert_eq!(config.pools[1].sharing, Sharing { max_use_count: 5, reuse: Reuse::Pool });
     assert_eq!(config.entries.iter().map(|entry| entry.pool.as_str()).collect::<Vec<_>>(), ["small", "large"]);
     let Cloud::Ec2(ec2) = &config.cloud else { panic!("{:?}", config.cloud) };
@@ -161,10 +166,11 @@ fn mistakes_with_pools_are_told_by_name() {
         ),
         ("max_instances = 2", "max_instances = 0", "pool \"large\": max_instances is 0"),
         ("max_use_count = 5", "max_use_count = 0", "pool \"large\": max_use_count is 0"),
+        ("scale_factor = 0.5", "scale_factor = -0.5", "pool \"large\": scale_factor is no positive number"),
         ("instance_types = [\"m7i.large\"]", "", "pool \"small\" has no instance_types"),
         ("subnets = [\"subnet-1\"]", "", "pool \"large\" has no subnets"),
-        ("deployment = \"ci\"\n", "", "line 6: missing field `deployment`"),
-        ("spot = true", "spott = true", "line 13: unknown key `spott` in [pools]; did you mean `spot`?"),
+        ("deployment = \"ci\"\n", "", "line 7: missing field `deployment`"),
+        ("spot = true", "spott = true", "line 14: unknown key `spott` in [pools]; did you mean `spot`?"),
         ("cloud = \"ec2\"", "cloud = \"local\"", "[fleet.ec2] is there, but fleet.cloud is not \"ec2\""),
     ];
     for (from, to, expected) in cases {

@@ -58,7 +58,7 @@ impl<C: Cloud> Fleet<C> {
         let mut changes = self.desk.watch();
         while !stop.is_cancelled() {
             if drain.is_cancelled() {
-                self.pools.iter_mut().for_each(|pool| pool.policy.idle_time = Duration::ZERO);
+                self.pools.iter_mut().for_each(|pool| pool.policy = pool.policy.draining());
             }
             changes.mark_unchanged();
             if let Err(error) = self.turn().await {
@@ -97,7 +97,7 @@ impl<C: Cloud> Fleet<C> {
     async fn clear(&mut self, listing: &Listing, now: Time) -> anyhow::Result<()> {
         let strange = |name: &str| self.pools.iter().all(|pool| pool.name != name);
         let view = View::of(listing, &self.desk.state(), &strange);
-        let policy = Policy { max: 0, idle_time: Duration::ZERO, ..Policy::default() };
+        let policy = Policy { max: 0, ..Policy::default() }.draining();
         let gone = Pool { name: String::new(), policy, sharing: Sharing::default() };
         self.act(&gone, plan(&view, &gone.policy, now)).await
     }

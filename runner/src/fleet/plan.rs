@@ -9,7 +9,13 @@ use std::time::Duration;
 pub struct Policy {
     /// How many executors there may be, in whatever state.
     pub max: usize,
-    /// How long an executor without a job is kept.
+    /// How many idle executors there are always.
+    pub idle_count: usize,
+    /// How many idle executors there are for each busy one, where that is more.
+    pub scale_factor: f64,
+    /// The most that `scale_factor` comes to; 0 for no limit.
+    pub scale_factor_limit: usize,
+    /// How long an executor without a job is kept beyond those.
     pub idle_time: Duration,
     /// How long an executor may take until its agent registers.
     pub boot_timeout: Duration,
@@ -28,6 +34,9 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             max: 1,
+            idle_count: 0,
+            scale_factor: 0.0,
+            scale_factor_limit: 0,
             idle_time: Duration::from_mins(10),
             boot_timeout: Duration::from_mins(5),
             max_age: Duration::from_hours(24),
@@ -35,6 +44,27 @@ impl Default for Policy {
             silence: Duration::from_mins(5),
             intent: Duration::from_mins(5),
         }
+    }
+}
+
+impl Policy {
+    /// The policy of a fleet that is to come to an end: nothing is kept for jobs to come.
+    #[must_use]
+    pub fn draining(self) -> Self {
+        Self { idle_count: 0, scale_factor: 0.0, idle_time: Duration::ZERO, ..self }
+    }
+
+    /// How many idle executors are wanted while so many are busy.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small number"
+    )]
+    fn idle_wanted(&self, busy: usize) -> usize {
+        let scaled = (busy as f64 * self.scale_factor).ceil() as usize;
+        let limit = if self.scale_factor_limit == 0 { usize::MAX } else { self.scale_factor_limit };
+        scaled.min(limit).max(self.idle_count)
     }
 }
 
@@ -92,17 +122,44 @@ impl Why {
 #[must_use]
 pub fn plan(view: &View, policy: &Policy, now: Time) -> Vec<Action> {
     let mut actions: Vec<Action> = view.executors.iter().filter_map(|seen| judge(seen, view, policy, now)).collect();
+    let busy = view.executors.iter().filter(|seen| seen.standing == Standing::Busy).count();
+    let wanted = policy.idle_wanted(busy + view.unserved);
+    actions.extend(surplus(view, policy, wanted, &actions, now));
     let touched = |id: &str| actions.iter().any(|action| subject(action) == Some(id));
     let coming = |seen: &&Seen| matches!(seen.standing, Standing::Intent | Standing::Booting) && !touched(&seen.id);
-    let missing = view.unserved.saturating_sub(view.executors.iter().filter(coming).count());
+    let coming = view.executors.iter().filter(coming).count();
+    let unserved = view.unserved.saturating_sub(coming);
+    let missing = (view.unserved + wanted).saturating_sub(coming + free(view, &actions).len());
     let room = policy.max.saturating_sub(view.executors.len());
     let room_to_come = (policy.max + actions.len()).saturating_sub(view.executors.len());
-    let evicted = evict(view, missing.saturating_sub(room_to_come), &touched);
-    if missing.min(room) > 0 {
-        actions.push(Action::Launch(missing.min(room)));
+    let evicted = evict(view, unserved.saturating_sub(room_to_come), &actions);
+    if missing.max(unserved).min(room) > 0 {
+        actions.push(Action::Launch(missing.max(unserved).min(room)));
     }
     actions.extend(evicted);
     actions
+}
+
+/// The idle executors that no waiting job will take and nothing else is done about, longest idle first.
+fn free(view: &View, actions: &[Action]) -> Vec<(Time, String)> {
+    let touched = |id: &str| actions.iter().any(|action| subject(action) == Some(id));
+    let idle = |seen: &Seen| match seen.standing {
+        Standing::Idle { since, claimed: false, .. } if !seen.spent && !touched(&seen.id) => {
+            Some((since, seen.id.clone()))
+        }
+        _ => None,
+    };
+    let mut idle: Vec<_> = view.executors.iter().filter_map(idle).collect();
+    idle.sort();
+    idle
+}
+
+/// The executors that have been idle for too long, beyond those that are wanted idle.
+fn surplus(view: &View, policy: &Policy, wanted: usize, actions: &[Action], now: Time) -> Vec<Action> {
+    let free = free(view, actions);
+    let spare = free.len().saturating_sub(wanted);
+    let over = free.into_iter().take(spare).filter(|(since, _)| now.since(*since) >= policy.idle_time);
+    over.map(|(_, id)| Action::Terminate(id, Why::Idle)).collect()
 }
 
 fn subject(action: &Action) -> Option<&str> {
@@ -113,16 +170,8 @@ fn subject(action: &Action) -> Option<&str> {
 }
 
 /// The idle executors that no waiting job can use, longest idle first, as many as there are jobs without room.
-fn evict(view: &View, count: usize, touched: &dyn Fn(&str) -> bool) -> Vec<Action> {
-    let idle = |seen: &Seen| match seen.standing {
-        Standing::Idle { since, claimed: false, .. } if !seen.spent && !touched(&seen.id) => {
-            Some((since, seen.id.clone()))
-        }
-        _ => None,
-    };
-    let mut idle: Vec<_> = view.executors.iter().filter_map(idle).collect();
-    idle.sort();
-    idle.into_iter().take(count).map(|(_, id)| Action::Terminate(id, Why::MakesRoom)).collect()
+fn evict(view: &View, count: usize, actions: &[Action]) -> Vec<Action> {
+    free(view, actions).into_iter().take(count).map(|(_, id)| Action::Terminate(id, Why::MakesRoom)).collect()
 }
 
 fn judge(seen: &Seen, view: &View, policy: &Policy, now: Time) -> Option<Action> {
@@ -138,7 +187,6 @@ fn judge(seen: &Seen, view: &View, policy: &Policy, now: Time) -> Option<Action>
         Standing::Booting if age >= policy.boot_timeout => terminate(Why::HungInBoot),
         Standing::Idle { .. } if age >= policy.max_age => terminate(Why::Old),
         Standing::Idle { seen: heard, .. } if is_silent(heard, view, policy, now) => terminate(Why::Silent),
-        Standing::Idle { since, claimed: false, .. } if now.since(since) >= policy.idle_time => terminate(Why::Idle),
         Standing::Booting | Standing::Idle { .. } => None,
     }
 }

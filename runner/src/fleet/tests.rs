@@ -79,6 +79,59 @@ fn each_rule_decides_as_it_says() {
 }
 
 #[test]
+fn idle_executors_are_kept_and_made_as_the_policy_wants() {
+    let keep = |idle_count, scale_factor, scale_factor_limit| Policy {
+        max: 10,
+        idle_count,
+        scale_factor,
+        scale_factor_limit,
+        ..policy()
+    };
+    let busy = |count: usize| (0..count).map(|at| seen(&format!("busy-{at}"), Standing::Busy)).collect::<Vec<_>>();
+    let and = |mut executors: Vec<Seen>, id, standing| {
+        executors.push(seen(id, standing));
+        executors
+    };
+    let cases = [
+        ("so many are there before any job", keep(2, 0.0, 0), vec![], 0, vec![Action::Launch(2)]),
+        ("and beside those that jobs wait for", keep(2, 0.0, 0), vec![], 1, vec![Action::Launch(3)]),
+        (
+            "one that boots will be idle",
+            keep(2, 0.0, 0),
+            vec![seen("a", Standing::Booting)],
+            0,
+            vec![Action::Launch(1)],
+        ),
+        ("one that is idle is one of them", keep(2, 0.0, 0), vec![seen("a", idle(10))], 0, vec![Action::Launch(1)]),
+        ("however long", keep(1, 0.0, 0), vec![seen("a", idle(9000))], 0, vec![]),
+        (
+            "one more ends, the longest idle",
+            keep(1, 0.0, 0),
+            vec![seen("a", idle(700)), seen("b", idle(800))],
+            0,
+            vec![ends("b", Why::Idle)],
+        ),
+        ("for each busy one so many", keep(0, 0.5, 0), busy(4), 0, vec![Action::Launch(2)]),
+        ("a part of one is one", keep(0, 0.5, 0), busy(1), 0, vec![Action::Launch(1)]),
+        ("up to the limit", keep(0, 2.0, 3), busy(4), 0, vec![Action::Launch(3)]),
+        ("the count is the least", keep(3, 0.1, 2), busy(4), 0, vec![Action::Launch(3)]),
+        ("the maximum is the most", keep(9, 0.0, 0), busy(4), 0, vec![Action::Launch(6)]),
+        (
+            "a job for which none suits is not served by one kept idle",
+            keep(1, 0.0, 0),
+            and(busy(1), "a", idle(10)),
+            1,
+            vec![Action::Launch(1)],
+        ),
+    ];
+    for (rule, policy, executors, unserved, expected) in cases {
+        assert_eq!(plan(&view(executors, unserved), &policy, now()), expected, "{rule}");
+    }
+    let draining = keep(2, 1.0, 0).draining();
+    assert_eq!(plan(&view(vec![seen("a", idle(1))], 0), &draining, now()), [ends("a", Why::Idle)]);
+}
+
+#[test]
 fn one_that_is_being_ended_still_counts() {
     let executors = ["a", "b", "c", "d"].map(|id| seen(id, Standing::Exited)).to_vec();
     let actions = plan(&view(executors, 3), &policy(), now());
@@ -132,6 +185,12 @@ fn views() -> impl Strategy<Value = View> {
     })
 }
 
+fn policies() -> impl Strategy<Value = Policy> {
+    (0_usize..8, 0_usize..4, 0.0..3.0, 0_usize..4).prop_map(|(max, idle_count, scale_factor, scale_factor_limit)| {
+        Policy { max, idle_count, scale_factor, scale_factor_limit, ..policy() }
+    })
+}
+
 /// What the world looks like once the actions are done.
 fn done(view: &View, actions: &[Action]) -> View {
     let gone = |id: &str| {
@@ -153,8 +212,8 @@ fn done(view: &View, actions: &[Action]) -> View {
 
 proptest! {
     #[test]
-    fn the_plan_keeps_its_limits(view in views(), max in 0_usize..8) {
-        let policy = Policy { max, ..policy() };
+    fn the_plan_keeps_its_limits(view in views(), policy in policies()) {
+        let max = policy.max;
         let actions = plan(&view, &policy, now());
         let launched: usize = actions.iter().map(|action| if let Action::Launch(n) = action { *n } else { 0 }).sum();
         prop_assert!(launched == 0 || view.executors.len() + launched <= max);
@@ -165,8 +224,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_plan_says_once_done_leads_to_rest(view in views(), max in 0_usize..8) {
-        let policy = Policy { max, ..policy() };
+    fn what_the_plan_says_once_done_leads_to_rest(view in views(), policy in policies()) {
         // Room that an ended executor leaves is used by the next plan: two rounds, then nothing.
         let mut view = view;
         for _ in 0..2 {
