@@ -9,6 +9,7 @@ use crate::fleet::Fleet;
 use crate::intake::{Clients, Intake, Rotation, Slots, Voice, newest, verify};
 use crate::journal::{self, Journal, Lock};
 use crate::ownership::{self, Effect};
+use crate::server::proof::Prover;
 use crate::server::{self, Server};
 use crate::stop::Stop;
 use anyhow::{Context, Result};
@@ -58,7 +59,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<()> {
     let desk = open(&config, journal, clock, &acts, &stop).await?;
     tracing::info!(address = %bound, jobs = desk.state().jobs.len(), executors = desk.state().executors.len(), "runner is up");
     let voice = Voice { clients, desk: desk.clone(), clock, directory: std::env::temp_dir(), stop: stop.now.clone() };
-    let server = Server::new(desk.clone(), &identity, &entries, &config.agents, clock, stop.now.clone());
+    let server = Server::new(desk.clone(), Prover::Token, &identity, &entries, &config.agents, clock, stop.now.clone());
 
     let intake = TaskTracker::new();
     let room = config.pools.iter().map(|pool| (pool.name.clone(), pool.policy.max)).collect();

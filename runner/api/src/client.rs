@@ -1,7 +1,7 @@
 //! The agent's side of the API: one method per call, repeated until an answer or the caller's deadline.
 
 use crate::pin::{self, Fingerprint};
-use crate::{Assignment, Empty, Heartbeat, Holding, Register, Registered, Release};
+use crate::{Assignment, Empty, Heartbeat, Holding, Notice, Register, Registered, Release};
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::StatusCode;
 use serde::{Serialize, de::DeserializeOwned};
@@ -128,6 +128,11 @@ impl Link {
     /// Asks to leave the fleet. [`Error::Stale`] means that work is waiting: ask for it with [`Link::next`].
     pub async fn leave(&self, within: Duration) -> Result<(), Error> {
         self.done("leave", &Empty {}, within).await
+    }
+
+    /// Tells the runner that the machine is about to be taken away: it assigns no more jobs.
+    pub async fn notice(&self, notice: &Notice, within: Duration) -> Result<(), Error> {
+        self.done("notice", notice, within).await
     }
 
     async fn done(&self, call: &'static str, body: &impl Serialize, within: Duration) -> Result<(), Error> {

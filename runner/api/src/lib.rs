@@ -10,20 +10,23 @@
 //!
 //! | call | request | 200 | else |
 //! |---|---|---|---|
-//! | `register` | [`Register`] | [`Registered`] | 403 the proof is wrong, 410 the executor is to end |
+//! | `register` | [`Register`] | [`Registered`] | 403 the proof is wrong, 410 the executor is to end, 503 it cannot be checked now |
 //! | `next` | [`Empty`] | [`Assignment`] | 204 nothing yet (long poll), 410 shut down |
 //! | `ack` | [`Holding`] | the job is the agent's | 409 |
 //! | `script` | [`Holding`] | the barrier is open | 409 |
 //! | `heartbeat` | [`Heartbeat`] | the lease goes on | 409 |
 //! | `release` | [`Release`] | the executor is free again | 409 |
 //! | `leave` | [`Empty`] | no more work: shut down | 409 work is waiting |
+//! | `notice` | [`Notice`] | the executor gets no more jobs | 404 a runner that does not know the call |
 //!
 //! Versions: readers ignore unknown fields; [`VERSION`] is sent at registration.
 
 pub mod assignment;
 pub mod client;
 pub mod pin;
+pub mod proof;
 pub mod settings;
+pub mod user_data;
 
 use serde::{Deserialize, Serialize};
 use warmstart_gitlab::secret::Secret;
@@ -62,7 +65,8 @@ pub struct Register {
     pub executor: String,
     /// Drawn by the agent process at its start: another run id on the same executor means that the earlier process is gone.
     pub run_id: String,
-    /// What proves that the caller is this executor: for `local` executors the token of their environment.
+    /// What proves that the caller is this executor: for `local` executors the token of their environment, for EC2
+    /// instances the JSON of a [`proof::Proof`], signed for this registration.
     pub proof: Secret,
     /// The assignment this same run already holds, when it registers again after losing contact.
     #[serde(default)]
@@ -130,4 +134,13 @@ pub enum Released {
         /// Why, for people.
         reason: String,
     },
+}
+
+/// The cloud is about to take the machine away.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Notice {
+    /// Which notice it is, for people: `interruption` of a spot instance, or `rebalance`, which says that one is likely.
+    pub kind: String,
+    /// When the machine goes, or since when it is likely to: RFC 3339, for people.
+    pub time: String,
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use warmstart_api::client::{Error, Link};
 use warmstart_api::pin::Fingerprint;
-use warmstart_api::{Heartbeat, Holding, Register, Release, Released};
+use warmstart_api::{Heartbeat, Holding, Notice, Register, Release, Released};
 
 const SOON: Duration = Duration::from_secs(20);
 const HOLDING: Holding = Holding { job: 7, generation: 2 };
@@ -101,11 +101,14 @@ async fn every_call_carries_the_session_that_register_answered() {
     link.heartbeat(&Heartbeat { holding: HOLDING, section: None }, SOON).await.expect("renewed");
     let outcome = Released::GivenUp { reason: "test".to_owned() };
     link.release(&Release { holding: HOLDING, outcome }, SOON).await.expect("released");
+    let notice = Notice { kind: "rebalance".to_owned(), time: "2026-01-01T00:00:00Z".to_owned() };
+    link.notice(&notice, SOON).await.expect("told");
     link.leave(SOON).await.expect("left");
 
     let requests = server.requests();
     let calls: Vec<_> = requests.iter().map(|(path, ..)| path.as_str()).collect();
-    let expected = ["register", "next", "ack", "script", "heartbeat", "release", "leave"].map(|c| format!("/v1/{c}"));
+    let expected =
+        ["register", "next", "ack", "script", "heartbeat", "release", "notice", "leave"].map(|c| format!("/v1/{c}"));
     assert_eq!(calls, expected);
     assert_eq!(requests[0].1, None);
     assert!(requests[1..].iter().all(|(_, session, _)| session.as_deref() == Some("Bearer the-session")));

@@ -174,6 +174,19 @@ impl Turn {
         self.reply(Reply::Done);
     }
 
+    /// The executor gets no more jobs. One that it has goes on; one that it was only offered goes to another.
+    pub(super) fn notice(&mut self, holder: &Holder) {
+        if !self.admit_call(holder) {
+            return;
+        }
+        self.doom(&holder.executor);
+        let offered = |job: &&Job| matches!(&job.phase, Phase::Offered { to, .. } if to == holder);
+        if let Some(id) = self.state.jobs.values().find(offered).map(|job| job.id) {
+            self.withdraw(id);
+        }
+        self.reply(Reply::Done);
+    }
+
     /// Answers 401 unless the caller is the present run of a known executor.
     fn admit_call(&mut self, holder: &Holder) -> bool {
         let now = self.now;

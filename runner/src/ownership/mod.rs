@@ -131,6 +131,8 @@ pub enum Event {
     Release(Holder, Holding, Released),
     /// An agent wants to leave.
     Leave(Holder),
+    /// An agent knows that its machine is about to be taken away.
+    Notice(Holder),
     /// An executor is about to be started.
     Launching(String, Box<NewExecutor>),
     /// What was launched under the first name is the executor of the second.

@@ -472,6 +472,40 @@ fn an_executor_with_a_job_is_not_retired_and_a_retired_one_gets_no_job() {
 }
 
 #[test]
+fn an_executor_that_is_about_to_go_gets_no_more_jobs_and_keeps_its_own() {
+    let mut desk = Desk::with(&["a", "b"]);
+    desk.state.executors.get_mut("a").expect("it is there").sharing.max_use_count = 2;
+    let holding = desk.hold(7, "a");
+    let effects = desk.does(Event::Notice(agent("a")));
+    assert_eq!(effects, [Effect::WriteExecutor("a".to_owned()), Effect::Reply(Reply::Done)]);
+    assert_eq!(desk.reply(Event::Notice(agent("a"))), Reply::Done, "the next notice");
+    assert_eq!(desk.reply(Event::Script(agent("a"), holding)), Reply::Done);
+    assert_eq!(desk.reply(Event::Release(agent("a"), holding, finished())), Reply::Done);
+    desk.acquire(8);
+    assert_eq!(desk.reply(Event::Poll(agent("a"))), Reply::Gone);
+    assert_eq!(desk.reply(Event::Notice(rerun("b"))), Reply::Session);
+    desk.offer(8, "b");
+}
+
+#[test]
+fn a_job_offered_to_an_executor_that_is_about_to_go_waits_for_another() {
+    for detached in [true, false] {
+        let mut desk = Desk::with(&["a", "b"]);
+        desk.acquire(7);
+        desk.does(Event::Poll(agent("a")));
+        if detached {
+            desk.does(Event::Detached(7, Some("log".to_owned())));
+        }
+        let holding = desk.state.jobs[&7].holding();
+        desk.does(Event::Notice(agent("a")));
+        assert_eq!((desk.phase(7), desk.state.jobs[&7].losses), ("waiting", 0));
+        assert_eq!(desk.reply(Event::Ack(agent("a"), holding)), Reply::Stale);
+        desk.does(Event::Detached(7, Some("log".to_owned())));
+        desk.offer(7, "b");
+    }
+}
+
+#[test]
 fn an_executor_for_several_jobs_serves_one_project_and_one_protected_state() {
     let mut desk = Desk::with(&["a"]);
     let share = |desk: &mut Desk, reuse| {

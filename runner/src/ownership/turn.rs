@@ -49,6 +49,7 @@ impl Turn {
             Event::Heartbeat(holder, holding, section) => self.heartbeat(&holder, holding, section),
             Event::Release(holder, holding, outcome) => self.release(&holder, holding, outcome),
             Event::Leave(holder) => self.leave(&holder),
+            Event::Notice(holder) => self.notice(&holder),
             Event::Launching(executor, new) => self.launching(executor, *new),
             Event::Named(launched, executor) => self.named(&launched, executor),
             Event::Lost(executor) => self.lose_all(&executor, "it does not run any more"),

@@ -2,7 +2,7 @@
 
 use super::Server;
 use super::assign::assignment;
-use crate::fleet::hash;
+use super::proof::Doubt;
 use crate::ownership::{Event, Holder, Reply};
 use axum::Json;
 use axum::extract::{FromRequestParts, State};
@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use warmstart_api::{Heartbeat, Holding, Register, Registered, Release, Released, VERSION};
+use warmstart_api::{Heartbeat, Holding, Notice, Register, Registered, Release, Released, VERSION};
 
 /// The longest id that an agent may give itself.
 const ID: usize = 200;
@@ -35,9 +35,17 @@ impl FromRequestParts<Arc<Server>> for Caller {
 }
 
 pub(super) async fn register(State(server): Shared, Json(request): Json<Register>) -> Response {
-    if request.version > VERSION || request.run_id.len() > ID || !proves(&server, &request) {
-        tracing::warn!(executor = request.executor.chars().take(ID).collect::<String>(), "refused an agent");
-        return status(&Reply::Refused);
+    let executor = shown(&request.executor);
+    match proven(&server, &request).await {
+        Ok(()) => {}
+        Err(Doubt::Refused(why)) => {
+            tracing::warn!(executor, "refused an agent: {why}");
+            return status(&Reply::Refused);
+        }
+        Err(Doubt::Unknown(why)) => {
+            tracing::error!(executor, "cannot check the proof of an agent: {why}; it tries again");
+            return (StatusCode::SERVICE_UNAVAILABLE, "the proof cannot be checked now").into_response();
+        }
     }
     let holder = Holder { executor: request.executor, run: request.run_id };
     match server.desk.ask(Event::Register(holder.clone(), request.holding)).await {
@@ -50,11 +58,20 @@ pub(super) async fn register(State(server): Shared, Json(request): Json<Register
     }
 }
 
-/// Whether the proof is that of the executor it names.
-fn proves(server: &Server, request: &Register) -> bool {
-    let state = server.desk.state();
-    let known = state.executors.get(&request.executor).map(|executor| executor.token_sha256.as_str());
-    known.is_some_and(|known| !known.is_empty() && server.sessions.same(known, &hash(&request.proof)))
+/// Whether this is an agent that we understand, on the executor that it names.
+async fn proven(server: &Server, request: &Register) -> Result<(), Doubt> {
+    if request.version > VERSION {
+        return Err(Doubt::Refused(format!("its API is of version {}, ours of {VERSION}", request.version)));
+    }
+    if request.run_id.len() > ID {
+        return Err(Doubt::Refused("the id of its run is too long".to_owned()));
+    }
+    server.prover.check(&server.desk.state(), &server.sessions, request).await
+}
+
+/// A text of an agent's for our log.
+fn shown(text: &str) -> String {
+    text.chars().take(ID).collect()
 }
 
 /// The agent's own durations, each a margin within the runner's.
@@ -134,6 +151,12 @@ pub(super) async fn release(State(server): Shared, Caller(holder): Caller, Json(
 
 pub(super) async fn leave(State(server): Shared, Caller(holder): Caller) -> Response {
     answer(&server, Event::Leave(holder)).await
+}
+
+pub(super) async fn notice(State(server): Shared, Caller(holder): Caller, Json(call): Json<Notice>) -> Response {
+    let (executor, kind, time) = (&holder.executor, shown(&call.kind), shown(&call.time));
+    tracing::warn!(executor, kind, time, "the cloud is about to take an executor away");
+    answer(&server, Event::Notice(holder)).await
 }
 
 async fn answer(server: &Server, event: Event) -> Response {

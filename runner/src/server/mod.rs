@@ -2,6 +2,7 @@
 
 mod assign;
 mod calls;
+pub mod proof;
 mod session;
 
 use crate::clock::Clock;
@@ -14,6 +15,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use proof::Prover;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -36,6 +38,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Server {
     desk: Desk,
+    prover: Prover,
     sessions: Sessions,
     entries: BTreeMap<String, Arc<Entry>>,
     system_id: String,
@@ -50,6 +53,7 @@ impl Server {
     #[must_use]
     pub fn new(
         desk: Desk,
+        prover: Prover,
         identity: &Identity,
         entries: &[Arc<Entry>],
         agents: &Agents,
@@ -58,6 +62,7 @@ impl Server {
     ) -> Self {
         Self {
             desk,
+            prover,
             sessions: Sessions::new(&identity.session_key),
             entries: entries.iter().map(|entry| (entry.id.clone(), entry.clone())).collect(),
             system_id: identity.system_id.clone(),
@@ -92,6 +97,7 @@ fn router(server: Server) -> Router {
         .route("/v1/heartbeat", post(calls::heartbeat))
         .route("/v1/release", post(calls::release))
         .route("/v1/leave", post(calls::leave))
+        .route("/v1/notice", post(calls::notice))
         .layer(DefaultBodyLimit::max(BODY))
         .with_state(Arc::new(server))
 }
