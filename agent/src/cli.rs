@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{link, purge, standalone};
+use crate::{instance, link, purge, standalone};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use std::io::IsTerminal;
@@ -20,6 +20,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Executor(Executor),
+    Instance(Instance),
     Run(Box<Run>),
     Purge(Purge),
 }
@@ -43,6 +44,17 @@ pub struct Executor {
     pub token: Secret,
     /// Where builds, logs and temporary files are kept.
     #[arg(long, env = environment::DIRECTORY)]
+    pub directory: PathBuf,
+}
+
+/// Serve a Warmstart runner from the EC2 instance it launched.
+///
+/// Everything comes from the instance metadata service (version 2): the runner's address from the user-data, the proof of
+/// what this is from the instance's role. `AWS_EC2_METADATA_SERVICE_ENDPOINT` sets another address of that service.
+#[derive(Args, Debug)]
+pub struct Instance {
+    /// Where builds, logs and temporary files are kept.
+    #[arg(long, env = environment::DIRECTORY, default_value = "/var/lib/warmstart")]
     pub directory: PathBuf,
 }
 
@@ -120,6 +132,7 @@ pub fn start_logging() {
 pub async fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Executor(arguments) => Box::pin(link::run(arguments)).await,
+        Command::Instance(arguments) => Box::pin(instance::run(arguments)).await,
         Command::Run(arguments) => Box::pin(standalone::run(*arguments)).await,
         Command::Purge(arguments) => purge::run(&arguments).await,
     }

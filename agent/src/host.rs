@@ -2,6 +2,7 @@
 
 use crate::docker::helper::Tools;
 use crate::docker::{self, labels, sandbox};
+use crate::notices::Notices;
 use anyhow::{Context, Result, bail};
 use bollard::Docker;
 use std::fs::{DirBuilder, File, TryLockError};
@@ -23,6 +24,8 @@ pub struct Host {
     pub builds: PathBuf,
     /// Logs and archives on their way.
     pub tmp: PathBuf,
+    /// Whether it is about to be taken away.
+    pub notices: Notices,
     /// Held as long as this agent uses the directory.
     _lock: File,
 }
@@ -45,7 +48,8 @@ impl Host {
         if !rustix::process::geteuid().is_root() {
             tracing::warn!("not running as root: files that a job keeps to itself cannot be cached or uploaded");
         }
-        Ok(Self { docker, tools, executor, name: name(), builds, tmp, _lock: lock })
+        let notices = Notices::default();
+        Ok(Self { docker, tools, executor, name: name(), builds, tmp, notices, _lock: lock })
     }
 }
 

@@ -42,6 +42,11 @@ impl Signals {
         self.interrupt.cancel();
     }
 
+    /// No new job is to be taken, as after SIGQUIT.
+    pub fn take_no_more(&self) {
+        self.quit.cancel();
+    }
+
     /// Waits until no new job is to be taken.
     pub async fn quit(&self) {
         self.quit.cancelled().await;

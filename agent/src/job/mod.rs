@@ -13,6 +13,7 @@ use crate::docker::volumes::{self, Builds, Volume};
 use crate::fault::{Fault, causes};
 use crate::host::Host;
 use crate::log::Log;
+use crate::notices::Notices;
 use crate::stage::cache::Caches;
 use crate::stage::{Execution, sidecar};
 use crate::variables::{Directories, JobSettings, Variables};
@@ -59,6 +60,7 @@ pub async fn run(host: &Arc<Host>, order: Order, owner: &Owner, interrupt: &Canc
     owner.follow(log.watch_section());
     header(&log, &order);
 
+    let _telling = AbortOnDropHandle::new(tokio::spawn(tell(log.clone(), host.notices.clone())));
     let stops = Stops::default();
     let sources = Sources {
         signal,
@@ -66,6 +68,7 @@ pub async fn run(host: &Arc<Host>, order: Order, owner: &Owner, interrupt: &Canc
         lost: owner.lost(),
         given_up: owner.given_up(),
         interrupted: interrupt.clone(),
+        notices: host.notices.follow(),
         can_give_up: owner.can_give_up(),
     };
     let watching = stops.clone();
@@ -85,6 +88,14 @@ pub async fn run(host: &Arc<Host>, order: Order, owner: &Owner, interrupt: &Canc
     let clean = clean(&sandbox, caches, directory, host);
     let (end, ()) = tokio::join!(conclude(verdict, &log, &order), clean);
     Ok(end)
+}
+
+/// Puts notices that this machine will be taken away into the job's log.
+async fn tell(log: Log, notices: Notices) {
+    let mut notices = notices.follow();
+    loop {
+        log.warn(&notices.next().await.text());
+    }
 }
 
 /// What became of the stages.
@@ -121,6 +132,7 @@ async fn conclude(verdict: Verdict, log: &Log, order: &Order) -> End {
             FailureReason::RunnerInterrupted,
             "aborted: the runner on this machine was told to stop".to_owned(),
         ),
+        Verdict::Stopped(Stop::Reclaimed(why)) => Outcome::SystemFailure(FailureReason::RunnerSystemFailure, why),
     };
     log.end_section();
     if order.stage_times() {

@@ -1,10 +1,15 @@
 //! What can stop a job from outside, and how much of it (protocol §1.9, §2.2, §2.8).
 
+use crate::notices::{Follow, Kind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use warmstart_gitlab::update::Signal;
+
+/// How long before this machine goes a job is stopped: its end has to reach GitLab.
+const FAREWELL: Duration = Duration::from_secs(25);
 
 /// Why everything stops at once.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,6 +26,8 @@ pub enum Stop {
     OutOfTime,
     /// This process was told to end.
     Interrupted,
+    /// This machine is being taken away, as the notice says.
+    Reclaimed(String),
 }
 
 /// The job's stop switch. Clones share it.
@@ -50,6 +57,8 @@ pub struct Sources {
     pub given_up: CancellationToken,
     /// This process was told to end.
     pub interrupted: CancellationToken,
+    /// This machine is about to be taken away.
+    pub notices: Follow,
     /// Whether somebody else can run the job as long as its script did not run.
     pub can_give_up: bool,
 }
@@ -101,6 +110,20 @@ impl Stops {
         Stop::Interrupted
     }
 
+    /// Waits until this machine is about to go: then a job whose script has not begun is better run elsewhere at once,
+    /// and any other has as long as its end can still be reported.
+    async fn reclaimed(&self, mut notices: Follow, can_give_up: bool) -> Stop {
+        let mut notice = notices.next().await;
+        while notice.kind != Kind::Interruption {
+            notice = notices.next().await;
+        }
+        if can_give_up && !self.scripting() {
+            return Stop::GivenUp(notice.text());
+        }
+        sleep(notice.left().saturating_sub(FAREWELL)).await;
+        Stop::Reclaimed(notice.text())
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -108,6 +131,7 @@ impl Stops {
     /// Passes on what the sources say, until the job has to stop. Drop it when the job ends.
     pub async fn watch(&self, mut sources: Sources) {
         let mut open = true;
+        let mut reclaimed = std::pin::pin!(self.reclaimed(sources.notices, sources.can_give_up));
         loop {
             tokio::select! {
                 () = sources.lost.cancelled() => return self.stop(Stop::Lost),
@@ -115,6 +139,7 @@ impl Stops {
                     return self.stop(Stop::GivenUp("no contact with the runner".to_owned()));
                 }
                 () = sources.interrupted.cancelled() => return self.stop(self.interrupted(sources.can_give_up)),
+                stop = &mut reclaimed => return self.stop(stop),
                 () = sleep_until(sources.deadline) => return self.stop(Stop::OutOfTime),
                 changed = sources.signal.changed(), if open => open = changed.is_ok(),
             }
@@ -130,7 +155,8 @@ impl Stops {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use crate::notices::{Notice, Notices};
+    use jiff::Timestamp;
 
     #[tokio::test]
     async fn cancelling_stops_everything_before_the_script_and_only_the_script_after() {
@@ -156,6 +182,7 @@ mod tests {
             lost: CancellationToken::new(),
             given_up: CancellationToken::new(),
             interrupted: CancellationToken::new(),
+            notices: Notices::default().follow(),
             can_give_up: false,
         };
         let watching = stops.clone();
@@ -173,5 +200,25 @@ mod tests {
         stops.stop(Stop::OutOfTime);
         stops.stop(Stop::Lost);
         assert_eq!(stops.stopped().await, Stop::OutOfTime);
+    }
+
+    /// A notice that leaves so many seconds.
+    fn notice(kind: Kind, seconds: u64) -> Notices {
+        let notices = Notices::default();
+        notices.add(Notice { kind, time: Timestamp::now() + Duration::from_secs(seconds) });
+        notices
+    }
+
+    #[tokio::test]
+    async fn a_job_on_a_machine_that_goes_is_given_up_before_its_script_and_stopped_in_it_at_the_last_moment() {
+        let stops = Stops::default();
+        let going = notice(Kind::Interruption, 120);
+        assert!(matches!(stops.reclaimed(going.follow(), true).await, Stop::GivenUp(_)));
+        stops.begin_scripting();
+        let soon = notice(Kind::Interruption, 20);
+        assert!(matches!(stops.reclaimed(soon.follow(), true).await, Stop::Reclaimed(_)));
+        assert!(futures_util::poll!(std::pin::pin!(stops.reclaimed(going.follow(), true))).is_pending());
+        let perhaps = notice(Kind::Rebalance, 0);
+        assert!(futures_util::poll!(std::pin::pin!(stops.reclaimed(perhaps.follow(), true))).is_pending());
     }
 }

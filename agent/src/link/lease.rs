@@ -2,6 +2,7 @@
 
 use crate::fault::causes;
 use crate::job::stops::Stop;
+use crate::link::announcement::Announcement;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use warmstart_api::client::{Error, Link};
-use warmstart_api::{Heartbeat, Holding, Register, Registered};
+use warmstart_api::{Heartbeat, Holding, Registered};
 
 /// A job that the runner assigned, as long as it is this agent's. Clones share it; heartbeats end with the last.
 #[derive(Clone, Debug)]
@@ -27,8 +28,8 @@ pub struct Lease {
 struct State {
     link: Link,
     holding: Holding,
-    /// How this run announces itself when the session is lost; with the job it holds.
-    register: Register,
+    /// How this run announces itself when the session is lost.
+    announcement: Announcement,
     every: Duration,
     lease: Duration,
     /// When the runner may think that this agent is gone.
@@ -42,12 +43,12 @@ struct State {
 impl Lease {
     /// Begins to keep the lease of a job that was just acknowledged.
     #[must_use]
-    pub fn begin(link: &Link, register: &Register, registered: &Registered, holding: Holding) -> Self {
+    pub fn begin(announcement: &Announcement, registered: &Registered, holding: Holding) -> Self {
         let lease = Duration::from_millis(registered.lease_ms);
         let state = Arc::new(State {
-            link: link.clone(),
+            link: announcement.link.clone(),
             holding,
-            register: Register { holding: Some(holding), ..register.clone() },
+            announcement: announcement.clone(),
             every: Duration::from_millis(registered.heartbeat_ms.max(1)),
             lease,
             until: Mutex::new(Instant::now() + lease),
@@ -150,11 +151,11 @@ impl State {
     async fn register_again(&self) -> Result<(), Stop> {
         let asked = Instant::now();
         let within = if self.open.load(Ordering::SeqCst) { self.lease } else { self.left() };
-        match self.link.register(&self.register, within).await {
+        match self.announcement.register(Some(self.holding), within).await {
             Ok(answer) if answer.still_holding => self.renew(asked),
             Ok(_) => return Err(Stop::Lost),
             Err(error) => {
-                tracing::warn!("cannot register again: {}", causes(&error));
+                tracing::warn!("cannot register again: {error:#}");
                 if self.left().is_zero() {
                     return Err(Stop::GivenUp("no contact with the runner".to_owned()));
                 }

@@ -1,19 +1,26 @@
 //! `warmstart-agent executor`: serve a runner, one job after the other.
 
+pub mod announcement;
 pub mod lease;
 
 use crate::cli::Executor;
 use crate::fault::causes;
 use crate::host::Host;
+use crate::instance::metadata::Metadata;
+use crate::instance::notice;
 use crate::job::{self, End, order::Order, owner::Owner};
+use crate::notices::Notices;
 use crate::signals::Signals;
+use announcement::{Announcement, Proof};
 use anyhow::{Context, Result, bail};
 use lease::Lease;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 use warmstart_api::client::{Error, Link};
-use warmstart_api::{Assignment, Holding, Register, Registered, Release, Released, VERSION};
+use warmstart_api::{Assignment, Holding, Registered, Release, Released};
 
 /// How long the first registration is tried: a runner that starts its executors answers at once.
 const FIRST_CONTACT: Duration = Duration::from_mins(5);
@@ -21,34 +28,64 @@ const FIRST_CONTACT: Duration = Duration::from_mins(5);
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// Serves the runner until it has no more work, this process is told to stop, or contact is lost for too long.
+/// What serving a runner takes.
+#[derive(Debug)]
+pub struct Service {
+    /// Who this is.
+    pub announcement: Announcement,
+    /// Where builds, logs and temporary files are kept.
+    pub directory: PathBuf,
+    /// Where notices come from that this machine will be taken away; from nowhere if it is no instance of a cloud.
+    pub metadata: Option<Metadata>,
+}
+
+/// Serves the runner as its environment says.
 pub async fn run(arguments: Executor) -> Result<()> {
     let link = Link::new(&arguments.url, &arguments.fingerprint)?;
+    let announcement = Announcement::new(link, arguments.executor, Proof::Token(arguments.token));
+    Box::pin(serve(Service { announcement, directory: arguments.directory, metadata: None })).await
+}
+
+/// Serves the runner until it has no more work, this process is told to stop, the machine is about to be taken away,
+/// or contact is lost for too long.
+pub async fn serve(service: Service) -> Result<()> {
+    let Service { announcement, directory, metadata } = service;
     let signals = Signals::listen()?;
-    let host = Host::start(&arguments.directory, &arguments.executor).await?;
-    let register = Register {
-        version: VERSION,
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        executor: arguments.executor.clone(),
-        run_id: uuid::Uuid::new_v4().to_string(),
-        proof: arguments.token.clone(),
-        holding: None,
-    };
-    let agent = Agent { link, host: Arc::new(host), register, signals };
+    let host = Arc::new(Host::start(&directory, &announcement.executor).await?);
+    let watching = metadata.map(|metadata| {
+        let heeding = heed(announcement.link.clone(), host.notices.clone(), signals.clone());
+        let watching = notice::watch(metadata, host.notices.clone());
+        AbortOnDropHandle::new(tokio::spawn(async move { tokio::join!(heeding, watching) }))
+    });
+    let agent = Agent { link: announcement.link.clone(), host, announcement, signals, _watching: watching };
     Box::pin(agent.serve()).await
+}
+
+/// Tells the runner of each notice; from the first one on no new job is taken.
+async fn heed(link: Link, notices: Notices, signals: Signals) {
+    let mut notices = notices.follow();
+    loop {
+        let notice = notices.next().await;
+        tracing::warn!("{}", notice.text());
+        if let Err(error) = link.notice(&notice.call(), GOODBYE).await {
+            tracing::warn!("cannot tell the runner: {}", causes(&error));
+        }
+        signals.take_no_more();
+    }
 }
 
 struct Agent {
     link: Link,
     host: Arc<Host>,
-    register: Register,
+    announcement: Announcement,
     signals: Signals,
+    _watching: Option<AbortOnDropHandle<((), ())>>,
 }
 
 impl Agent {
     async fn serve(&self) -> Result<()> {
         let mut registered = self.announce(FIRST_CONTACT).await?;
-        tracing::info!(executor = %self.register.executor, "registered with the runner");
+        tracing::info!(executor = %self.announcement.executor, "registered with the runner");
         loop {
             let limit = Duration::from_millis(registered.contact_limit_ms);
             let answer = tokio::select! {
@@ -76,7 +113,7 @@ impl Agent {
 
     async fn announce(&self, within: Duration) -> Result<Registered> {
         tokio::select! {
-            answer = self.link.register(&self.register, within) => answer.context("cannot register with the runner"),
+            answer = self.announcement.register(None, within) => answer.context("cannot register with the runner"),
             () = self.signals.quit() => bail!("told to stop before the runner answered"),
         }
     }
@@ -90,7 +127,7 @@ impl Agent {
             Err(error) => return tracing::warn!(job = holding.job, "job is not ours: {}", causes(&error)),
         }
         let span = tracing::info_span!("job", job = holding.job, generation = holding.generation);
-        let lease = Lease::begin(&self.link, &self.register, registered, holding);
+        let lease = Lease::begin(&self.announcement, registered, holding);
         let outcome = self.perform(assignment, Owner::Runner(lease)).instrument(span).await;
         if let Some(outcome) = outcome {
             self.release(holding, outcome, Duration::from_millis(registered.contact_limit_ms)).await;
@@ -133,7 +170,7 @@ impl Agent {
 
     /// Says goodbye. Work that waits for this executor goes to another one.
     async fn leave(&self) -> Result<()> {
-        tracing::info!("told to stop");
+        tracing::info!("taking no more jobs");
         if let Err(error) = self.link.leave(GOODBYE).await {
             tracing::info!("left without the runner's leave: {}", causes(&error));
         }

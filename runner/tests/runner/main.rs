@@ -4,6 +4,7 @@ mod a_job_is_handed_over;
 mod a_killed_runner_goes_on;
 mod a_lost_executor;
 mod a_token_expires;
+mod an_instance_serves;
 mod ec2;
 mod registering;
 mod site;
