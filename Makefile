@@ -33,10 +33,10 @@ deny: ## Check licences, bans and sources of all dependencies (installs cargo-de
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 	cargo deny --offline check licenses bans sources
 
-fuzz: ## Fuzz what the cache reads from a store or an archive (FUZZ_SECONDS=600 for each target; TARGETS="manifest frame")
-	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz cache/fuzz/run $(TARGETS)
+fuzz: ## Fuzz what the cache reads from a store or an archive, and the masker of logs (FUZZ_SECONDS=600 for each target; TARGETS="manifest frame")
+	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz tests/fuzz $(TARGETS)
 
-bench: bench-cache ## Run all benchmarks
+bench: bench-cache bench-masker ## Run all benchmarks
 
 # One command each: built together the two would share features, and the cache would not be the one that ships. It
 # keeps its symbols, which cost no time, for the profile.
@@ -49,4 +49,8 @@ bench-cache: ## Measure the cache against its peers, write docs/benchmarks.md (Q
 	$(if $(PROFILE),$(BENCH)/warmstart-bench profile --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench)
 	$(if $(GROWTH),$(BENCH)/warmstart-bench growth --warmstart $(BENCH)/warmstart-cache --cache $(CACHE)/bench)
 
-.PHONY: help setup build test check demo release deny fuzz bench bench-cache
+bench-masker: ## Measure the masker of job logs beside sed and a plain copy, print MB/s
+	cargo build --locked --release -p warmstart-bench
+	$(BENCH)/warmstart-bench masker
+
+.PHONY: help setup build test check demo release deny fuzz bench bench-cache bench-masker

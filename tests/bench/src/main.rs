@@ -1,4 +1,5 @@
-//! The cache measured against its peers, and the S3 server for it: `warmstart-bench cache`, `… growth`, `… profile`, `… serve`.
+//! The cache measured against its peers, and the S3 server for it: `warmstart-bench cache`, `… growth`, `… profile`, `… serve`;
+//! and the masker of logs: `warmstart-bench masker`.
 //!
 //! All peers run in one run against the same server, one after the other in every round, each job on a fresh file
 //! system. The report says how; see `docs/benchmarks.md`.
@@ -8,6 +9,7 @@ mod filesystem;
 mod growth;
 mod jobs;
 mod machine;
+mod masker;
 mod measure;
 mod peer;
 mod profile;
@@ -20,7 +22,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
-/// Measures the cache against its peers.
+/// Measures the cache and the masker against their peers.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -33,6 +35,8 @@ enum Action {
     Cache(jobs::Arguments),
     /// Measures the cache alone on trees of growing size and adds that to the report.
     Growth(growth::Arguments),
+    /// Measures the masker of job logs beside sed and a plain copy, and prints the figures.
+    Masker,
     /// Profiles the cache with perf on both corpora and adds that to the report.
     Profile(profile::Arguments),
     /// Serves S3 from memory on a free port of the loopback address, which it prints.
@@ -60,6 +64,7 @@ fn main() -> Result<()> {
     match Arguments::parse().command {
         Action::Cache(arguments) => jobs::run(&arguments),
         Action::Growth(arguments) => growth::run(&arguments),
+        Action::Masker => masker::run(),
         Action::Profile(arguments) => profile::run(&arguments),
         Action::Serve => serve(),
     }

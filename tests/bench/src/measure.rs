@@ -90,6 +90,25 @@ impl Meter<'_> {
     }
 }
 
+/// Linux counts CPU time for programs in hundredths of a second, on every architecture of ours.
+const TICKS: f64 = 100.0;
+
+/// Whose CPU time: a `stat` in `/proc` has both.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Whose {
+    Own = 11,
+    /// Of the children that have ended.
+    Children = 13,
+}
+
+/// The CPU seconds in a `/proc/…/stat`.
+pub(crate) fn cpu(path: &str, whose: Whose) -> Result<f64> {
+    let stat = std::fs::read_to_string(path).with_context(|| format!("read {path}"))?;
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: f64 = fields.skip(whose as usize).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    Ok(ticks / TICKS)
+}
+
 /// The same command, its CPU and memory written to `figures`.
 fn under_time(command: &Command, figures: &PathBuf) -> Command {
     let mut time = Command::new("/usr/bin/time");

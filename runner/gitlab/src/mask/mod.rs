@@ -4,6 +4,7 @@
 //! back only what may still become part of something to mask; so memory is bounded by the longest value, and the
 //! result does not depend on where the pieces were cut.
 
+mod marked;
 mod needles;
 mod prefixes;
 mod urls;
@@ -101,8 +102,8 @@ fn trimmed<V: IntoIterator<Item: AsRef<str>>>(values: V) -> impl Iterator<Item =
 pub(crate) struct Pipeline {
     masks: Masks,
     values: values::Stage,
-    urls: urls::Stage,
-    prefixes: prefixes::Stage,
+    urls: marked::Stage,
+    prefixes: marked::Stage,
     between: [Vec<u8>; 2],
 }
 
@@ -111,8 +112,8 @@ impl Pipeline {
         Self {
             masks: masks.clone(),
             values: values::Stage::default(),
-            urls: urls::Stage::default(),
-            prefixes: prefixes::Stage::default(),
+            urls: marked::Stage::default(),
+            prefixes: marked::Stage::default(),
             between: [Vec::new(), Vec::new()],
         }
     }
@@ -137,8 +138,8 @@ impl Pipeline {
         first.clear();
         second.clear();
         self.values.pass(&self.masks.values, piece, last, first);
-        self.urls.pass(first, last, second);
-        self.prefixes.pass(&self.masks.prefixes, second, last, out);
+        self.urls.pass(first, second, |text| urls::next(text, last), urls::is_value);
+        self.prefixes.pass(second, out, |text| self.masks.prefixes.next(text, last), prefixes::is_token);
     }
 }
 

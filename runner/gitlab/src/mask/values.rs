@@ -5,33 +5,17 @@
 
 use super::MASKED;
 use super::needles::Needles;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// A table for every state is quickest, and takes about 1 KiB for each byte of the values: for few bytes only.
-const SMALL: usize = 4 * 1024;
-
 /// The compiled values.
 #[derive(Clone, Debug)]
-pub(super) struct Values(Option<Arc<Compiled>>);
-
-#[derive(Debug)]
-struct Compiled {
-    needles: Needles,
-    search: AhoCorasick,
-}
+pub(super) struct Values(Option<Arc<Needles>>);
 
 impl Values {
     pub(super) fn new(values: &BTreeSet<String>) -> Self {
-        if values.is_empty() {
-            return Self(None);
-        }
-        let needles = Needles::new(values.iter().map(|value| value.as_bytes().to_vec()));
-        let kind = (needles.size() > SMALL).then_some(AhoCorasickKind::ContiguousNFA);
-        let search = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(kind).build(needles.words());
-        let search = search.expect("a payload is far smaller than the 2 GiB an automaton can hold");
-        Self(Some(Arc::new(Compiled { needles, search })))
+        let words = || values.iter().map(|value| value.as_bytes().to_vec());
+        Self((!values.is_empty()).then(|| Arc::new(Needles::new(words()))))
     }
 }
 
@@ -54,7 +38,7 @@ impl Stage {
     pub(super) fn pass(&mut self, values: &Values, piece: &[u8], last: bool, out: &mut Vec<u8>) {
         self.held.extend_from_slice(piece);
         let decided = match &values.0 {
-            Some(compiled) => self.mask(compiled, last, out),
+            Some(needles) => self.mask(needles, last, out),
             None => self.held.len(),
         };
         if self.covered < decided {
@@ -65,21 +49,21 @@ impl Stage {
     }
 
     /// Masks what begins in the decided part of the held bytes; says how long that part is.
-    fn mask(&mut self, compiled: &Compiled, last: bool, out: &mut Vec<u8>) -> usize {
+    fn mask(&mut self, needles: &Needles, last: bool, out: &mut Vec<u8>) -> usize {
         let text = &self.held;
-        let decided = if last { text.len() } else { compiled.needles.undecided(text) };
+        let decided = if last { text.len() } else { needles.undecided(text) };
         let mut from = 0;
         while from < decided {
-            let Some(found) = compiled.search.find(Input::new(text).range(from..)) else { break };
-            if found.start() >= decided {
+            let Some(found) = needles.find(text, from) else { break };
+            if found.start >= decided {
                 break;
             }
-            if found.start() >= self.covered {
-                out.extend_from_slice(&text[self.covered..found.start()]);
+            if found.start >= self.covered {
+                out.extend_from_slice(&text[self.covered..found.start]);
                 out.extend_from_slice(MASKED.as_bytes());
             }
-            self.covered = self.covered.max(found.end());
-            from = found.start() + 1;
+            self.covered = self.covered.max(found.end);
+            from = found.start + 1;
         }
         decided
     }

@@ -142,14 +142,15 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn however_a_stream_is_cut_into_writes_its_log_has_the_same_masked_lines(
             writes in prop::collection::vec(prop_oneof![
                 "(secret|line one\nline two|sec|glpat-|ret|one|\n|\r| ){0,4}".prop_map(String::into_bytes),
                 prop::collection::vec(any::<u8>(), 0..4),
-                "[a-f]{5000}".prop_map(String::into_bytes),
+                // Two of them are more than a line may hold.
+                Just(b"long ".repeat(1000)),
             ], 0..16),
         ) {
             let masks = Masks::new(["secret", "line one\nline two"], [""; 0]);

@@ -8,9 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::Counters;
-
-/// Linux counts CPU time for programs in hundredths of a second, on every architecture of ours.
-const TICKS: f64 = 100.0;
+use crate::measure::{Whose, cpu};
 
 /// A running server; it ends with this value.
 #[derive(Debug)]
@@ -44,11 +42,7 @@ impl Process {
 
     /// Gives the CPU seconds that the server has used.
     pub(crate) fn cpu(&self) -> Result<f64> {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let stat = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
-        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-        let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-        Ok(ticks / TICKS)
+        cpu(&format!("/proc/{}/stat", self.child.id()), Whose::Own)
     }
 
     fn ask(&self, what: &str) -> Result<Vec<u8>> {
