@@ -71,6 +71,12 @@ pub struct Run {
     /// PEM file with the certificate authority of GitLab's certificate.
     #[arg(long)]
     pub tls_ca_file: Option<PathBuf>,
+    /// PEM file with a certificate for a server that asks who calls.
+    #[arg(long, requires = "tls_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// PEM file with that certificate's key.
+    #[arg(long, requires = "tls_cert_file")]
+    pub tls_key_file: Option<PathBuf>,
     /// The image of jobs that name none.
     #[arg(long, default_value = "")]
     pub image: String,

@@ -6,7 +6,7 @@ use crate::job::{self, End, order::Order, owner::Owner};
 use crate::signals::Signals;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,7 +15,7 @@ use tracing::Instrument;
 use warmstart_api::assignment::{CacheStore, GitLab, Log};
 use warmstart_api::settings::{Docker, Settings};
 use warmstart_api::{Assignment, Holding};
-use warmstart_gitlab::client::{Acquired, Client, Health, Identity, Options};
+use warmstart_gitlab::client::{Acquired, Client, ClientCertificate, Health, Identity};
 use warmstart_gitlab::flags::{self, Configured};
 use warmstart_gitlab::info::Info;
 use warmstart_gitlab::token;
@@ -24,13 +24,13 @@ use warmstart_gitlab::update::{FailureReason, Signal, State, Update, Verdict, ma
 /// Serves GitLab until this process is told to stop, or after one job with `--once`.
 pub async fn run(arguments: Run) -> Result<()> {
     let signals = Signals::listen()?;
-    let ca = arguments.tls_ca_file.as_deref().map(read_ca).transpose()?;
-    let client = Client::new(&arguments.url, &Options { ca_pem: ca.clone(), ..Options::default() })?;
+    let gitlab = gitlab(&arguments)?;
+    let client = Client::new(&gitlab.url, &gitlab.options())?;
     let host = Host::start(&arguments.directory, &executor(&arguments)).await?;
     let system_id = system_id(&arguments.directory)?;
     let identity = Identity { token: arguments.token.clone(), system_id, info: Info::default() };
     verify(&client, &identity).await?;
-    let intake = Intake { host: Arc::new(host), client, identity, ca, arguments, signals, slots: Arc::default() };
+    let intake = Intake { host: Arc::new(host), client, identity, gitlab, arguments, signals, slots: Arc::default() };
     intake.serve().await
 }
 
@@ -38,7 +38,8 @@ struct Intake {
     host: Arc<Host>,
     client: Client,
     identity: Identity,
-    ca: Option<String>,
+    /// What is the same for all jobs.
+    gitlab: GitLab,
     arguments: Run,
     signals: Signals,
     slots: Arc<Slots>,
@@ -141,14 +142,13 @@ impl Intake {
             payload: acquired.raw.clone(),
             correlation_id: acquired.correlation_id.clone(),
             gitlab: GitLab {
-                url: self.arguments.url.clone(),
-                ca: self.ca.clone(),
                 runner_name: self.arguments.name.clone().unwrap_or_else(|| self.host.name.clone()),
                 short_token: token::short(secret).to_owned(),
                 system_id: self.identity.system_id.clone(),
                 concurrent_id: slot.overall,
                 concurrent_project_id: slot.in_project,
                 volume_prefix: token::volume_prefix(secret, &self.identity.system_id, project, slot.in_project),
+                ..self.gitlab.clone()
             },
             seconds_left: acquired.job.timeout().as_secs(),
             log: Log::Continue(String::new()),
@@ -210,8 +210,18 @@ fn settings(arguments: &Run) -> Settings {
     }
 }
 
-fn read_ca(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read the certificate authority {}", path.display()))
+/// Where GitLab is and what TLS with it needs.
+fn gitlab(arguments: &Run) -> Result<GitLab> {
+    let read =
+        |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    let client_certificate = match (&arguments.tls_cert_file, &arguments.tls_key_file) {
+        (Some(certificate), Some(key)) => {
+            Some(ClientCertificate { certificate: read(certificate)?, key: read(key)?.into() })
+        }
+        _ => None,
+    };
+    let ca = arguments.tls_ca_file.as_ref().map(read).transpose()?;
+    Ok(GitLab { url: arguments.url.clone(), ca, client_certificate, ..GitLab::default() })
 }
 
 /// One per machine and GitLab.

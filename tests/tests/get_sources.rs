@@ -61,6 +61,7 @@ impl Machine {
             gitlab: GitLab {
                 url: gitlab.url(),
                 ca: None,
+                client_certificate: None,
                 runner_name: "test".to_owned(),
                 short_token: "abcdefghi".to_owned(),
                 system_id: "s_0123456789ab".to_owned(),

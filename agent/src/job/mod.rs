@@ -28,7 +28,7 @@ use std::sync::Arc;
 use stops::{Sources, Stop, Stops};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use warmstart_gitlab::client::{Client, Options};
+use warmstart_gitlab::client::Client;
 use warmstart_gitlab::flags;
 use warmstart_gitlab::mask::Masks;
 use warmstart_gitlab::sections::{Level, line};
@@ -51,8 +51,7 @@ pub enum End {
 /// Runs a job and reports it to GitLab. Nothing of it is left on this machine when this returns.
 pub async fn run(host: &Arc<Host>, order: Order, owner: &Owner, interrupt: &CancellationToken) -> Result<End> {
     let order = Arc::new(order);
-    let options = Options { ca_pem: order.gitlab.ca.clone(), ..Options::default() };
-    let gitlab = Client::new(&order.gitlab.url, &options)?;
+    let gitlab = Client::new(&order.gitlab.url, &order.gitlab.options())?;
     let prepared = Prepared::new(host, &order);
     let trace = prepared.open_trace(host, &order, &gitlab)?;
     let signal = trace.signal();

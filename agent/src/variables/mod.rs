@@ -227,10 +227,20 @@ fn before_payload(inputs: &Inputs<'_>, directories: &Directories) -> Vec<Entry> 
     entries.push(internal("CI_SERVER", "yes"));
     entries.push(internal("CI_JOB_STATUS", "running"));
     entries.push(internal("CI_JOB_TIMEOUT", &inputs.job.timeout().as_secs().to_string()));
-    if let Some(ca) = &gitlab.ca {
-        entries.push(Entry { file: true, raw: true, ..internal("CI_SERVER_TLS_CA_FILE", ca) });
-    }
+    entries.extend(tls_files(gitlab));
     entries
+}
+
+/// What programs of the job need for TLS with GitLab (protocol §1.1, TLS data).
+fn tls_files(gitlab: &GitLab) -> impl Iterator<Item = Entry> {
+    let client = gitlab.client_certificate.as_ref();
+    let files = [
+        ("CI_SERVER_TLS_CA_FILE", gitlab.ca.as_deref()),
+        ("CI_SERVER_TLS_CERT_FILE", client.map(|client| client.certificate.as_str())),
+        ("CI_SERVER_TLS_KEY_FILE", client.map(|client| client.key.expose())),
+    ];
+    let there = files.into_iter().filter_map(|(key, content)| Some((key, content?)));
+    there.map(|(key, content)| Entry { file: true, raw: true, ..internal(key, content) })
 }
 
 /// Item 4 of the order: what the payload cannot override.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use warmstart_api::assignment::GitLab;
 use warmstart_api::settings::Settings;
+use warmstart_gitlab::client::ClientCertificate;
 use warmstart_gitlab::payload::{self, Job};
 
 /// A job and all that is known about it.
@@ -34,6 +35,7 @@ impl Fixture {
         let gitlab = GitLab {
             url: "http://gitlab.test/".to_owned(),
             ca: None,
+            client_certificate: None,
             runner_name: "test".to_owned(),
             short_token: "ABCDEFGHI".to_owned(),
             system_id: "s_0123456789ab".to_owned(),
@@ -167,6 +169,8 @@ fn later_sources_win() {
 fn the_runners_own_variables_are_there() {
     let mut fixture = Fixture::new(json!([]));
     fixture.gitlab.ca = Some("PEM $A".to_owned());
+    let (certificate, key) = ("PEM of the certificate".to_owned(), "PEM of the key".into());
+    fixture.gitlab.client_certificate = Some(ClientCertificate { certificate, key });
     let variables = fixture.variables();
     for (key, value) in [
         ("CI_JOB_IMAGE", "alpine:3"),
@@ -181,11 +185,14 @@ fn the_runners_own_variables_are_there() {
         ("CI_DISPOSABLE_ENVIRONMENT", "true"),
         ("RUNNER_TEMP_PROJECT_DIR", "/builds/group/demo.tmp"),
         ("CI_SERVER_TLS_CA_FILE", "/builds/group/demo.tmp/CI_SERVER_TLS_CA_FILE"),
+        ("CI_SERVER_TLS_KEY_FILE", "/builds/group/demo.tmp/CI_SERVER_TLS_KEY_FILE"),
         ("CI_BUILD_NETWORK_NAME", ""),
     ] {
         assert_eq!(variables.get(key), value, "{key}");
     }
     assert_eq!(variables.content("CI_SERVER_TLS_CA_FILE"), "PEM $A");
+    assert_eq!(variables.content("CI_SERVER_TLS_CERT_FILE"), "PEM of the certificate");
+    assert_eq!(variables.content("CI_SERVER_TLS_KEY_FILE"), "PEM of the key");
     let with_network = Variables::compose(&fixture.inputs(), &fixture.directories(), Some("net"));
     assert_eq!(with_network.get("CI_BUILD_NETWORK_NAME"), "net");
 }

@@ -4,6 +4,7 @@ use crate::Holding;
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use warmstart_gitlab::client::{ClientCertificate, Options};
 use warmstart_gitlab::secret::Secret;
 
 /// A job for an agent.
@@ -36,6 +37,9 @@ pub struct GitLab {
     /// PEM of the configured CA, if one is.
     #[serde(default)]
     pub ca: Option<String>,
+    /// The configured client certificate, if one is.
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificate>,
     /// The runner's name (`name` of its `[[runners]]` entry), for the log's header.
     pub runner_name: String,
     /// The short form of the runner's token (protocol §1.2).
@@ -49,6 +53,15 @@ pub struct GitLab {
     /// A digest of runner token, system id, project and concurrent project id: the `<unique>` of protocol §4.8,
     /// so that the agent can name its volumes without ever seeing the runner's token.
     pub volume_prefix: String,
+}
+
+impl GitLab {
+    /// How to connect to it.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        let (ca_pem, client_certificate) = (self.ca.clone(), self.client_certificate.clone());
+        Options { ca_pem, client_certificate, ..Options::default() }
+    }
 }
 
 /// How the job's log goes on.

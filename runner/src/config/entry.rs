@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 use warmstart_api::settings::{Docker, Settings};
+use warmstart_gitlab::client::{ClientCertificate, Options};
 use warmstart_gitlab::flags::Configured;
 use warmstart_gitlab::secret::Secret;
 
@@ -35,10 +36,21 @@ pub struct Entry {
     pub ca: Option<String>,
     /// The pool whose executors run its jobs.
     pub pool: String,
+    /// What shows GitLab, or a proxy before it, who calls.
+    pub client_certificate: Option<ClientCertificate>,
     /// What its jobs are run with.
     pub settings: Settings,
     /// Where its jobs' caches are kept.
     pub cache: Option<String>,
+}
+
+impl Entry {
+    /// How to connect to its GitLab.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        let (ca_pem, client_certificate) = (self.ca.clone(), self.client_certificate.clone());
+        Options { ca_pem, client_certificate, ..Options::default() }
+    }
 }
 
 /// The entry as it is written.
@@ -52,6 +64,10 @@ pub(super) struct Raw {
     #[serde(rename = "tls-ca-file")]
     tls_ca_file: Option<PathBuf>,
     pool: Option<String>,
+    #[serde(rename = "tls-cert-file")]
+    tls_cert_file: Option<PathBuf>,
+    #[serde(rename = "tls-key-file")]
+    tls_key_file: Option<PathBuf>,
     limit: usize,
     request_concurrency: usize,
     output_limit: u64,
@@ -86,6 +102,8 @@ impl Default for Raw {
             token_file: None,
             tls_ca_file: None,
             pool: None,
+            tls_cert_file: None,
+            tls_key_file: None,
             limit: 0,
             request_concurrency: 1,
             output_limit: settings.output_limit,
@@ -144,6 +162,7 @@ fn complete(
         options.iter_mut().try_for_each(|option| bring_profile(key, option)).map_err(&whole)?;
     }
     let ca = raw.tls_ca_file.map(|path| read(&path, "tls-ca-file")).transpose().map_err(&whole)?;
+    let client_certificate = client_certificate(raw.tls_cert_file, raw.tls_key_file).map_err(&whole)?;
     if !raw.builds_dir.starts_with('/') {
         return Err(whole(format!("builds_dir `{}` is no absolute path", raw.builds_dir)));
     }
@@ -158,6 +177,7 @@ fn complete(
         unhealthy_limit: raw.unhealthy_requests_limit.max(1),
         unhealthy_interval: raw.unhealthy_interval.0,
         ca,
+        client_certificate,
         settings: Settings {
             builds_dir: raw.builds_dir,
             output_limit: raw.output_limit,
@@ -204,6 +224,18 @@ fn token(
         Some(_) => Err("the token is empty or has blanks in it".to_owned()),
         None => Err(format!("no token: set token, token_file or the environment variable {TOKEN_VARIABLE}")),
     }
+}
+
+/// Neither file, or both.
+fn client_certificate(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<ClientCertificate>, String> {
+    let (cert, key) = match (cert, key) {
+        (None, None) => return Ok(None),
+        (Some(cert), Some(key)) => (cert, key),
+        (Some(_), None) => return Err("has tls-cert-file without tls-key-file: set both".to_owned()),
+        (None, Some(_)) => return Err("has tls-key-file without tls-cert-file: set both".to_owned()),
+    };
+    let (certificate, key) = (read(&cert, "tls-cert-file")?, read(&key, "tls-key-file")?.into());
+    Ok(Some(ClientCertificate { certificate, key }))
 }
 
 /// Puts the content of a profile of seccomp in the place of its path: it is a file of this machine, not of executors.

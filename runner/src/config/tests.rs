@@ -290,6 +290,22 @@ fn a_profile_of_seccomp_is_a_file_of_the_runners_machine() {
 }
 
 #[test]
+fn a_client_certificate_comes_with_its_key() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    let text = format!("{MINIMAL}tls-cert-file = {certificate:?}\n");
+    assert!(message(&text).contains("has tls-cert-file without tls-key-file"), "{}", message(&text));
+    let text = format!("{text}tls-key-file = {key:?}\n");
+    assert!(message(&text).contains("cannot read tls-cert-file "), "{}", message(&text));
+    std::fs::write(&certificate, "PEM").expect("written");
+    std::fs::write(&key, "s3cr3t").expect("written");
+    let (config, warnings) = read(&text).expect("good");
+    let read = config.entries[0].client_certificate.as_ref().expect("a certificate");
+    assert_eq!((read.certificate.as_str(), read.key.expose(), warnings.len()), ("PEM", "s3cr3t", 0));
+    assert!(!format!("{config:?}").contains("s3cr3t"));
+}
+
+#[test]
 fn entries_of_one_name_are_told_apart() {
     let entry = "[[runners]]\nname = \"host\"\nurl = \"https://g\"\ntoken = \"t\"\n";
     let (config, _) = read(&entry.repeat(2)).expect("good");

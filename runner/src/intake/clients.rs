@@ -15,10 +15,8 @@ pub struct Clients {
 impl Clients {
     /// Makes the clients. No call is made.
     pub fn new(entries: &[Entry]) -> Result<Self, Error> {
-        let client = |entry: &Entry| {
-            let options = Options { ca_pem: entry.ca.clone(), ..Options::default() };
-            Ok((entry.id.clone(), (entry.url.clone(), Client::new(&entry.url, &options)?)))
-        };
+        let client =
+            |entry: &Entry| Ok((entry.id.clone(), (entry.url.clone(), Client::new(&entry.url, &entry.options())?)));
         Ok(Self { by_entry: entries.iter().map(client).collect::<Result<_, Error>>()? })
     }
 

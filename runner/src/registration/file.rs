@@ -47,8 +47,14 @@ impl File {
         entry.insert("name", value(&wanted.name));
         entry.insert("url", value(&wanted.url));
         entry.insert("token", value(token));
-        if let Some(file) = &wanted.tls_ca_file {
-            entry.insert("tls-ca-file", value(file.display().to_string()));
+        for (key, file) in [
+            ("tls-ca-file", &wanted.tls_ca_file),
+            ("tls-cert-file", &wanted.tls_cert_file),
+            ("tls-key-file", &wanted.tls_key_file),
+        ] {
+            if let Some(file) = file {
+                entry.insert(key, value(file.display().to_string()));
+            }
         }
         entry.insert("docker", Item::Table(docker));
         self.entries()?.push(entry);

@@ -35,6 +35,12 @@ pub struct Register {
     /// PEM of the CA of GitLab's certificate.
     #[arg(long, env = "CI_SERVER_TLS_CA_FILE")]
     tls_ca_file: Option<PathBuf>,
+    /// PEM of a certificate for a server that asks who calls.
+    #[arg(long, env = "CI_SERVER_TLS_CERT_FILE", requires = "tls_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// PEM of that certificate's key.
+    #[arg(long, env = "CI_SERVER_TLS_KEY_FILE", requires = "tls_cert_file")]
+    tls_key_file: Option<PathBuf>,
     #[command(flatten)]
     old: Old,
 }

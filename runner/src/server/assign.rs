@@ -29,6 +29,7 @@ fn gitlab(job: &Job, entry: &Entry, system_id: &str) -> GitLab {
     GitLab {
         url: entry.url.clone(),
         ca: entry.ca.clone(),
+        client_certificate: entry.client_certificate.clone(),
         runner_name: entry.name.clone(),
         short_token: token::short(entry.token.expose()).to_owned(),
         system_id: system_id.to_owned(),

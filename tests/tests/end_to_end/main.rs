@@ -9,6 +9,7 @@ mod a_killed_runner_loses_no_job;
 mod a_lost_answer_changes_nothing;
 mod a_restarted_runner_keeps_its_leases;
 mod docker_in_docker;
+mod gitlab_asks_who_calls;
 mod gitlab_may_be_away;
 mod jobs;
 mod what_is_wrong_is_said_in_one_line;

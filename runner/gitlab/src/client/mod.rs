@@ -14,7 +14,7 @@ pub use registration::{Registered, Registration};
 pub use request::{Acquired, Answer};
 
 use crate::{Error, Timing, info::Info, secret::Secret};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use transport::Transport;
 
 /// How to reach GitLab.
@@ -22,10 +22,19 @@ use transport::Transport;
 pub struct Options {
     /// PEM of CA certificates that are trusted besides the system's.
     pub ca_pem: Option<String>,
-    /// PEM of a client certificate and its key, for servers that ask for one.
-    pub client_pem: Option<Secret>,
+    /// For servers that ask who calls.
+    pub client_certificate: Option<ClientCertificate>,
     /// Waits and limits.
     pub timing: Timing,
+}
+
+/// What shows a server who calls, both in PEM.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ClientCertificate {
+    /// The certificate, with the chain to its authority behind it.
+    pub certificate: String,
+    /// Its key, not encrypted.
+    pub key: Secret,
 }
 
 /// Who asks: one runner manager.

@@ -1,8 +1,8 @@
 //! One HTTP exchange with GitLab: connections, headers common to every call, retries (protocol §1.1).
 
-use super::Options;
 use super::answer::message;
 use super::retry;
+use super::{ClientCertificate, Options};
 use crate::info::user_agent;
 use crate::{Error, Timing};
 use backon::{ExponentialBuilder, Retryable};
@@ -231,8 +231,8 @@ fn builder(options: &Options) -> Result<ClientBuilder, String> {
         .tcp_keepalive(Duration::from_secs(30))
         .pool_idle_timeout(Duration::from_secs(90))
         .tls_version_min(tls::Version::TLS_1_2);
-    let Some(pem) = &options.client_pem else { return Ok(builder) };
-    let identity = tls::Identity::from_pem(pem.expose().as_bytes());
+    let Some(ClientCertificate { certificate, key }) = &options.client_certificate else { return Ok(builder) };
+    let identity = tls::Identity::from_pem(format!("{certificate}\n{}\n", key.expose()).as_bytes());
     Ok(builder.identity(identity.map_err(|error| format!("the client certificate: {}", reasons(&error)))?))
 }
 
