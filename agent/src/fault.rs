@@ -18,6 +18,9 @@ pub enum Fault {
     /// The job or the runner's settings ask for something impossible.
     #[error("{0}")]
     Configuration(String),
+    /// The runner's settings do not allow what the job asks for: to GitLab a failure of the system (protocol §4.2).
+    #[error("{0}")]
+    Refused(String),
     /// Something outside of GitLab and this machine is not to be had, a registry mostly.
     #[error("{0}")]
     Dependency(String),
@@ -64,11 +67,12 @@ impl Fault {
             Self::Configuration(_) => FailureReason::RunnerConfigurationError,
             Self::Dependency(_) => FailureReason::RunnerExternalDependencyFailure,
             Self::ImagePull(_) => FailureReason::ImagePullFailure,
-            Self::Docker { .. } | Self::System(_) => FailureReason::RunnerSystemFailure,
+            Self::Refused(_) | Self::Docker { .. } | Self::System(_) => FailureReason::RunnerSystemFailure,
         }
     }
 
-    /// Whether preparing once more may help: what is classified will not change in three seconds (protocol §2.1).
+    /// Whether preparing once more may help: what is classified will not change in three seconds (protocol §2.1), nor
+    /// will what is refused.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Docker { .. } | Self::System(_))

@@ -108,6 +108,15 @@ impl Log {
         self.write(&sections::line(level, text));
     }
 
+    /// Text of several lines against something, as it is.
+    pub fn complain(&self, text: &str) {
+        let stream = lock(&self.shared.trace).as_ref().map(|trace| trace.stream(Stream::RunnerError));
+        let Some(mut stream) = stream else { return };
+        if let Err(error) = stream.write_all(text.as_bytes()).and_then(|()| stream.close()) {
+            tracing::warn!("cannot write the job's log: {error}");
+        }
+    }
+
     /// Text as it is.
     pub fn write(&self, text: &str) {
         if let Some(own) = lock(&self.shared.own).as_mut()

@@ -19,7 +19,7 @@ pub fn check(what: &str, image: &str, globs: &[String], own: &[String]) -> Resul
         return Ok(());
     }
     let listed: Vec<String> = globs.iter().map(|glob| format!("\"{glob}\"")).collect();
-    Err(Fault::Configuration(format!("disallowed {what} \"{image}\": this runner allows {}", listed.join(", "))))
+    Err(Fault::Refused(format!("disallowed {what} \"{image}\": this runner allows {}", listed.join(", "))))
 }
 
 /// Refuses a user that is not among those allowed: by default the runner's own, if it has one.
@@ -29,7 +29,7 @@ pub fn check_user(user: &str, own: &str, allowed: &[String]) -> Result<(), Fault
         return Ok(());
     }
     let listed = if allowed.is_empty() { own.to_owned() } else { allowed.join(" ") };
-    Err(Fault::Configuration(format!("user \"{user}\" is not an allowed user: [{listed}]")))
+    Err(Fault::Refused(format!("user \"{user}\" is not an allowed user: [{listed}]")))
 }
 
 #[cfg(test)]

@@ -232,7 +232,7 @@ impl Service {
     async fn check(&self, until: Instant, log: &Log) {
         if let Err(reason) = self.answers(until).await {
             let output = self.container.last_output(OUTPUT).await;
-            log.write(&warning(&self.image, &reason, &output));
+            log.complain(&warning(&self.image, &reason, &output));
         }
     }
 

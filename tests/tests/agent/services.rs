@@ -54,7 +54,9 @@ async fn a_service_that_ends_is_warned_about_with_its_output_and_the_job_goes_on
     service.command = Some(["sh", "-c", "echo I cannot; exit 3"].map(str::to_owned).to_vec());
     let finished = lone.run(JobSpec::script(["echo all the same"]).service_with(service)).await;
     ended(&finished, JobState::Success);
-    says(&finished, "probably didn't start properly");
+    let log = String::from_utf8_lossy(&finished.log);
+    let block = log.lines().find(|line| line.contains("probably didn't start properly")).expect("a block");
+    assert_eq!(block.get(28..32), Some("00E "), "{block}");
     says(&finished, "service ended with exit code 3");
     says(&finished, "I cannot");
     says(&finished, "all the same\n");

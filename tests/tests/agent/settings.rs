@@ -217,7 +217,7 @@ async fn a_job_gets_only_what_the_settings_allow() {
         let finished = deployment.gitlab.wait_finished(job).await;
         ended(&finished, JobState::Failed);
         says(&finished, text);
-        assert_eq!(finished.failure_reason.as_deref(), Some("runner_configuration_error"));
+        assert_eq!(finished.failure_reason.as_deref(), Some("runner_system_failure"));
     }
 }
 

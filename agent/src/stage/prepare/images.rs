@@ -124,7 +124,7 @@ fn definitions(job: &Execution) -> Result<Vec<Definition>, Fault> {
     let limit = docker.services_limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     let requested = all.len();
     if requested > limit {
-        return Err(Fault::Configuration(format!("too many services requested: {requested}, only {limit} allowed")));
+        return Err(Fault::Refused(format!("too many services requested: {requested}, only {limit} allowed")));
     }
     Ok(all)
 }

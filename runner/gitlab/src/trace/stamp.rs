@@ -11,6 +11,8 @@ const HELD: usize = 8 * 1024;
 pub enum Stream {
     /// The runner itself.
     Runner,
+    /// What the runner has to say against something.
+    RunnerError,
     /// A script's standard output.
     Stdout,
     /// A script's standard error.
@@ -24,6 +26,7 @@ impl Stream {
     fn code(self) -> &'static str {
         match self {
             Self::Runner => "00O",
+            Self::RunnerError => "00E",
             Self::Stdout => "01O",
             Self::Stderr => "01E",
             Self::Service => "0fO",
@@ -174,7 +177,10 @@ pub(super) mod tests {
 
         #[test]
         fn however_a_text_is_cut_into_writes_its_lines_are_the_same(
-            writes in prop::collection::vec("[ab\r\né]{0,6}|x{4000,9000}", 0..12),
+            writes in prop::collection::vec(prop_oneof![
+                "[ab\r\né]{0,6}".prop_map(String::from),
+                (4000..9000_usize).prop_map(|length| "x".repeat(length)),
+            ], 0..12),
         ) {
             let writes: Vec<&str> = writes.iter().map(String::as_str).collect();
             let text = writes.concat();
