@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 use bollard::auth::DockerCredentials;
-use docker_credential::{CredentialRetrievalError, DockerCredential};
+use docker_credential::{CredentialRetrievalError as Trouble, DockerCredential};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,10 +22,28 @@ pub struct Logins {
 
 #[derive(Clone)]
 enum Source {
-    /// The text of a `config.json`, and what the log calls it.
-    Config(Secret, String),
+    /// A `config.json`.
+    Config(Config),
     /// Logins of the payload.
     Payload(Vec<Credential>),
+}
+
+#[derive(Clone)]
+struct Config {
+    text: Secret,
+    /// The same without a store for all registries: that knows whole registries only, no paths in them.
+    for_paths: Secret,
+    /// What the log calls it.
+    name: String,
+}
+
+/// What looking for a login brought.
+#[derive(Default)]
+pub struct Found {
+    /// The login, if there is one.
+    pub login: Option<Login>,
+    /// Sources that could not be asked, a warning for the job's log each.
+    pub troubles: Vec<String>,
 }
 
 /// A login that was found.
@@ -56,7 +74,7 @@ impl Logins {
             match serde_json::from_str(&text) {
                 Ok(config) => {
                     this.refused = this.refused.or_else(|| path_of_helper(&config, &name));
-                    sources.push(Source::Config(text.into(), name));
+                    sources.push(Source::Config(Config::new(text, config, name)));
                 }
                 Err(why) => warnings.push(format!(
                     "Failed to resolve credentials from {name}: {why}. Credentials from this source will not be used."
@@ -69,14 +87,16 @@ impl Logins {
     }
 
     /// Finds the login for an image. Credential helpers are programs: they run on a thread of their own.
-    pub async fn find(&self, image: &str) -> Result<Option<Login>, Fault> {
+    pub async fn find(&self, image: &str) -> Result<Found, Fault> {
         if let Some(why) = &self.refused {
             return Err(Fault::Configuration(why.clone()));
         }
         let (sources, image) = (self.sources.clone(), image.to_owned());
         let search = move || {
-            let places = places(&image);
-            places.iter().find_map(|place| sources.iter().find_map(|source| source.find(place)))
+            let (places, mut troubles) = (places(&image), Vec::new());
+            let mut found = places.iter().flat_map(|place| sources.iter().map(move |source| (source, place)));
+            let login = found.find_map(|(source, place)| source.find(place, &mut troubles));
+            Found { login, troubles }
         };
         Ok(tokio::task::spawn_blocking(search).await.unwrap_or_default())
     }
@@ -91,12 +111,9 @@ fn path_of_helper(config: &Value, source: &str) -> Option<String> {
 }
 
 impl Source {
-    fn find(&self, place: &str) -> Option<Login> {
+    fn find(&self, place: &str, troubles: &mut Vec<String>) -> Option<Login> {
         match self {
-            Self::Config(text, name) => {
-                let found = keys(place).into_iter().find_map(|key| from_config(text.expose(), &key, name));
-                found.map(|credentials| Login { source: name.clone(), credentials })
-            }
+            Self::Config(config) => config.find(place, troubles),
             Self::Payload(credentials) => credentials.iter().find(|c| normal(&c.url) == place).map(|c| Login {
                 source: "job payload (GitLab Registry)".to_owned(),
                 credentials: login(&c.username, c.password.expose(), &c.url),
@@ -105,24 +122,50 @@ impl Source {
     }
 }
 
-fn from_config(text: &str, key: &str, source: &str) -> Option<DockerCredentials> {
+impl Config {
+    fn new(text: String, mut config: Value, name: String) -> Self {
+        config.as_object_mut().map(|config| config.remove("credsStore"));
+        Self { text: text.into(), for_paths: config.to_string().into(), name }
+    }
+
+    fn find(&self, place: &str, troubles: &mut Vec<String>) -> Option<Login> {
+        let text = if place.contains('/') { &self.for_paths } else { &self.text };
+        for key in keys(place) {
+            match from_config(text.expose(), &key) {
+                Ok(Some(credentials)) => return Some(Login { source: self.name.clone(), credentials }),
+                Ok(None) => {}
+                Err(trouble) => {
+                    troubles.push(format!("No credentials for {place} from {}: {trouble}", self.name));
+                    return None;
+                }
+            }
+        }
+        None
+    }
+}
+
+/// What a `config.json` knows for a registry; its credential helper is asked if it names one. A failure is told without
+/// what a helper printed: it could be a password.
+fn from_config(text: &str, key: &str) -> Result<Option<DockerCredentials>, String> {
     match docker_credential::get_credential_from_reader(text.as_bytes(), key) {
-        Ok(DockerCredential::UsernamePassword(user, password)) => Some(login(&user, &password, key)),
-        Ok(DockerCredential::IdentityToken(token)) => Some(DockerCredentials {
+        Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Some(login(&user, &password, key))),
+        Ok(DockerCredential::IdentityToken(token)) => Ok(Some(DockerCredentials {
             identitytoken: Some(token),
             serveraddress: Some(key.to_owned()),
             ..Default::default()
-        }),
-        Err(CredentialRetrievalError::NoCredentialConfigured) => None,
-        Err(error) => {
-            // A helper says this also when it knows nothing of that registry. Its output could hold a password.
-            let what = format!("{error:?}");
-            tracing::debug!(
-                "no credentials for {key} from {source}: {}",
-                what.split([' ', '{']).next().unwrap_or_default()
-            );
-            None
+        })),
+        Err(Trouble::NoCredentialConfigured) => Ok(None),
+        // The words of Docker's own library for helpers.
+        Err(Trouble::HelperFailure { stdout, .. }) if stdout.contains("credentials not found") => Ok(None),
+        Err(Trouble::HelperFailure { helper, .. }) => {
+            Err(format!("{helper} failed; run `echo {key} | {helper} get` on the executor to see why"))
         }
+        Err(Trouble::HelperCommunicationError) => Err(
+            "its credential helper is no program docker-credential-… on the executor's PATH, or ends before it is asked"
+                .into(),
+        ),
+        Err(Trouble::MalformedHelperResponse) => Err("its credential helper answered something else".into()),
+        Err(_) => Err("its entry cannot be read".into()),
     }
 }
 
@@ -221,7 +264,8 @@ mod tests {
     async fn the_variable_wins_over_the_payload_unless_that_knows_a_longer_path() {
         let config = r#"{"auths":{"reg.test":{"auth":"dTpw"}}}"#;
         let user = async |logins: (Logins, Vec<String>), image: &str| {
-            let login = logins.0.find(image).await.expect("no path").filter(|login| !login.source.contains("/.docker"));
+            let login =
+                logins.0.find(image).await.expect("no path").login.filter(|login| !login.source.contains("/.docker"));
             login.and_then(|login| login.credentials.username).unwrap_or_default()
         };
         assert_eq!(user(Logins::new(Some(config.to_owned()), &payload("reg.test")), "reg.test/a/b:1").await, "u");

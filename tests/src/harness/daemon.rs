@@ -12,6 +12,8 @@ use std::process::{Child, Command, Stdio};
 const SOCKET: &str = "/run/warmstart-test/docker.sock";
 /// This machine, as the containers of that daemon see it.
 const OUTSIDE: [u8; 4] = [10, 231, 0, 1];
+/// Its network namespace.
+const SPACE: &str = "warmstart-test";
 
 /// Where Docker answers. The default is the machine's own daemon.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +46,12 @@ impl Daemon {
         let address = if gateway.is_empty() { subnet.replace(".0/", ".1/") } else { gateway.to_owned() };
         let address = address.split('/').next().unwrap_or_default();
         address.parse().with_context(|| format!("read the gateway of Docker's bridge from {text:?}"))
+    }
+
+    /// What a command has to begin with to be where its names of AWS are known; nothing for the machine's own.
+    #[must_use]
+    pub fn inside(self) -> &'static [&'static str] {
+        if self.private { &["ip", "netns", "exec", SPACE] } else { &[] }
     }
 
     /// Names of all containers, networks and volumes with a label.
@@ -89,6 +97,11 @@ impl Privileged {
         if own.docker(&["run", "--rm", "--privileged", BUSYBOX, "true"]).is_ok() {
             return Ok(Self { daemon: own, started: None });
         }
+        Self::private()
+    }
+
+    /// Starts that of `tests/setup/daemon`, for whom its names of AWS count; while another test has it, waits.
+    pub fn private() -> Result<Self> {
         let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("setup/daemon"));
         // A group of its own: it clears away after tests that are killed with all of theirs.
         command.arg(cache()?.join("daemon")).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());

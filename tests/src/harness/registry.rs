@@ -6,8 +6,9 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
-/// The password's bcrypt hash at the lowest cost.
-const HTPASSWD: &str = "ali:$2b$04$XvBEWJo2o2kUEABqHv09Jeq.kdtPXOeU6BQWJYnbJcRr3.kL5Hd1C\n";
+/// Bcrypt hashes of passwords at the lowest cost. The second one is that of moto's ECR.
+const HTPASSWD: &str = "ali:$2b$04$XvBEWJo2o2kUEABqHv09Jeq.kdtPXOeU6BQWJYnbJcRr3.kL5Hd1C\n\
+                        AWS:$2b$04$TJZaP7HujjvxgoeLvZi5reSEQGMozQeVOpM9nBzkTbVD8wGVgLR5C\n";
 
 /// Debian's `docker-registry`, empty. It ends with the value.
 #[derive(Debug)]

@@ -1,30 +1,40 @@
 //! An agent alone with GitLab.
 
 use anyhow::Result;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use tempfile::TempDir;
 use tokio::process::Command;
 use uuid::Uuid;
 use warmstart_tests::gitlab::{FakeGitlab, Finished, JobId, JobSpec, JobState, Options};
-use warmstart_tests::harness::{BUSYBOX, Process, binary, containers_labelled, eventually, host_for_containers};
+use warmstart_tests::harness::{BUSYBOX, Daemon, Process, binary, eventually};
 
 /// A GitLab and a place for agents; nothing of them is left when it goes.
 pub(crate) struct Lone {
     pub(crate) gitlab: FakeGitlab,
     pub(crate) directory: TempDir,
     pub(crate) executor: String,
+    /// Where its agents' containers are.
+    pub(crate) daemon: Daemon,
     /// Further arguments of every agent.
     pub(crate) arguments: Vec<String>,
+    /// Further variables of every agent's environment.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 impl Lone {
     pub(crate) async fn start() -> Self {
-        let host = host_for_containers().expect("an address that containers reach");
+        Self::start_on(Daemon::default()).await
+    }
+
+    /// With the containers of another daemon, and the agent in its network.
+    pub(crate) async fn start_on(daemon: Daemon) -> Self {
+        let host = daemon.host_for_containers().expect("an address that containers reach");
         let options = Options { listen: vec![SocketAddr::new(host, 0)], ..Options::default() };
         let gitlab = FakeGitlab::start(options).await.expect("a GitLab");
         let directory = tempfile::Builder::new().prefix("warmstart-agent-").tempdir().expect("a directory");
-        let arguments = Vec::new();
-        Self { gitlab, directory, executor: format!("test-{}", Uuid::new_v4().simple()), arguments }
+        let executor = format!("test-{}", Uuid::new_v4().simple());
+        Self { gitlab, directory, executor, daemon, arguments: Vec::new(), environment: Vec::new() }
     }
 
     /// Adds arguments for every agent.
@@ -41,11 +51,15 @@ impl Lone {
 
     /// The command of an agent that takes one job.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(binary("warmstart-agent").expect("the agent is built"));
+        let agent = binary("warmstart-agent").expect("the agent is built");
+        let mut words = self.daemon.inside().iter().map(AsRef::<OsStr>::as_ref).chain([agent.as_os_str()]);
+        let mut command = Command::new(words.next().expect("the agent at least"));
+        command.args(words).envs(self.daemon.environment());
         command.args(["run", "--once", "--check-interval", "1", "--image", BUSYBOX]);
         command.args(["--pull-policy", "if-not-present", "--url", &self.gitlab.url()]);
         command.args(["--executor", &self.executor]).arg("--directory").arg(self.directory.path().join("agent"));
         command.args(&self.arguments);
+        command.envs(self.environment.iter().cloned());
         command.env("CI_SERVER_TOKEN", self.gitlab.runner_token());
         // For stores of the test's own, which take any.
         command.envs([("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
@@ -80,7 +94,8 @@ impl Lone {
 
     /// Checks that no container, no network and no temporary volume is left, and no build.
     pub(crate) fn nothing_left(&self) {
-        let left = containers_labelled(&format!("warmstart.executor={}", self.executor)).expect("docker answers");
+        let label = format!("warmstart.executor={}", self.executor);
+        let left = self.daemon.containers_labelled(&label).expect("docker answers");
         let left: Vec<_> = left.into_iter().filter(|name| !is_kept(name)).collect();
         assert!(left.is_empty(), "left in Docker: {left:?}");
         let builds = std::fs::read_dir(self.directory.path().join("agent/builds")).expect("the directory of builds");
@@ -91,7 +106,7 @@ impl Lone {
     pub(crate) async fn wait_containers(&self, count: usize) {
         let label = format!("warmstart.executor={}", self.executor);
         eventually(&format!("{count} containers run"), async || {
-            let found = containers_labelled(&label).ok()?;
+            let found = self.daemon.containers_labelled(&label).ok()?;
             (found.iter().filter(|name| name.starts_with("container ")).count() >= count).then_some(())
         })
         .await;
@@ -106,7 +121,10 @@ fn is_kept(name: &str) -> bool {
 impl Drop for Lone {
     fn drop(&mut self) {
         let Ok(agent) = binary("warmstart-agent") else { return };
-        let _ = std::process::Command::new(agent).args(["purge", "--executor", &self.executor]).status();
+        let _ = std::process::Command::new(agent)
+            .args(["purge", "--executor", &self.executor])
+            .envs(self.daemon.environment())
+            .status();
     }
 }
 

@@ -3,6 +3,7 @@
 mod artifacts;
 mod caches;
 mod compatibility;
+mod ecr;
 mod hidden_restore;
 mod limits;
 mod lone;

@@ -1,8 +1,13 @@
 //! Images from a real registry, which asks for a password.
 
 use crate::lone::{Lone, ended, plain, says};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router};
 use std::collections::BTreeSet;
+use std::fs::Permissions;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -124,6 +129,99 @@ async fn a_wrong_password_fails_the_job_and_names_image_and_credentials_but_not_
     says(&finished, &format!("Job failed: failed to pull image \"{}\" with specified policies", registry.image));
     says(&finished, "(with credentials from job payload (GitLab Registry))\n");
     assert!(!finished.text().contains("not-the-one"), "{}", finished.text());
+}
+
+/// An agent whose machine has a credential helper, `docker-credential-warmstart-test`.
+async fn with_helper(script: &str) -> Lone {
+    let mut lone = Lone::start().await;
+    let programs = lone.directory.path().join("programs");
+    let helper = programs.join("docker-credential-warmstart-test");
+    std::fs::create_dir(&programs).expect("a directory");
+    std::fs::write(&helper, format!("#!/bin/sh\n{script}\n")).expect("written");
+    std::fs::set_permissions(&helper, Permissions::from_mode(0o755)).expect("a program");
+    let path = std::env::var("PATH").expect("a path");
+    lone.environment.push(("PATH", format!("{}:{path}", programs.display())));
+    lone
+}
+
+#[tokio::test]
+async fn credential_helpers_of_the_variable_and_of_the_hosts_configuration_are_asked() {
+    let registry = Stocked::start().await;
+    let mut lone = with_helper(&format!(
+        "read -r host; if [ $1,$host = get,{} ]; then echo '{{\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\"}}'; \
+         else echo credentials not found in native keychain; exit 1; fi",
+        registry.host
+    ))
+    .await;
+    let config = serde_json::json!({ "credHelpers": { &registry.host: "warmstart-test" } }).to_string();
+    let job = registry.job().variable("DOCKER_AUTH_CONFIG", &config).registry(&registry.host, USER, "wrong");
+    is_pulled(&lone.run(job).await, "$DOCKER_AUTH_CONFIG");
+
+    docker(&["rmi", &registry.image]);
+    let file = lone.directory.path().join("config.json");
+    std::fs::write(&file, r#"{"credsStore":"warmstart-test"}"#).expect("written");
+    lone.environment.push(("DOCKER_CONFIG", lone.directory.path().display().to_string()));
+    is_pulled(&lone.run(registry.job()).await, &file.display().to_string());
+}
+
+#[tokio::test]
+async fn a_credential_helper_that_fails_is_named_and_what_it_printed_is_not() {
+    let registry = Stocked::start().await;
+    let lone = with_helper("cat > /dev/null; echo \"cannot log in with hush\"; exit 1").await;
+    let config = serde_json::json!({ "credHelpers": { &registry.host: "warmstart-test" } }).to_string();
+    let finished = lone.run(registry.job().variable("DOCKER_AUTH_CONFIG", &config)).await;
+    fails(&finished, "runner_configuration_error", &registry.image, "(without credentials)");
+    let helper = "docker-credential-warmstart-test";
+    says(
+        &finished,
+        &format!("WARNING: No credentials for {} from $DOCKER_AUTH_CONFIG: {helper} failed;", registry.host),
+    );
+    assert!(!finished.text().contains("hush"), "{}", finished.text());
+}
+
+#[tokio::test]
+async fn what_a_registry_says_decides_the_reason_and_stands_beside_image_and_credentials() {
+    let lone = Lone::start().await;
+    for (status, code, message, credentials, reason) in [
+        (403, "DENIED", "Your authorization token has expired.", true, "runner_configuration_error"),
+        (404, "MANIFEST_UNKNOWN", "manifest unknown", true, "runner_configuration_error"),
+        // The newest server does not know `image_pull_failure`, which it is.
+        (429, "TOOMANYREQUESTS", "You have reached your pull rate limit.", false, "runner_system_failure"),
+    ] {
+        let host = refusing(status, code, message).await;
+        let image = format!("{host}/team/busybox:1");
+        let job = JobSpec::script(["true"]).image(&image);
+        let job = if credentials { job.registry(&host, "AWS", "t0k3n") } else { job };
+        let finished = lone.run(job).await;
+        let source =
+            if credentials { "with credentials from job payload (GitLab Registry)" } else { "without credentials" };
+        fails(&finished, reason, &image, &format!("({source})"));
+        says(&finished, message);
+        assert!(!finished.text().contains("t0k3n"), "{}", finished.text());
+    }
+}
+
+/// Checks that a job failed for this reason, and that its last word names the image and ends so.
+#[track_caller]
+fn fails(finished: &Finished, reason: &str, image: &str, end: &str) {
+    ended(finished, JobState::Failed);
+    assert_eq!(finished.failure_reason.as_deref(), Some(reason), "{}", finished.text());
+    let text = plain(finished);
+    let last = text.lines().find(|line| line.contains("Job failed: ")).unwrap_or_default();
+    assert!(last.starts_with(&format!("ERROR: Job failed: failed to pull image \"{image}\"")), "{text}");
+    assert!(last.ends_with(end), "{text}");
+}
+
+/// A registry that lets everybody in and gives nobody anything; its address.
+async fn refusing(status: u16, code: &'static str, message: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let host = listener.local_addr().expect("bound").to_string();
+    let status = StatusCode::from_u16(status).expect("a status");
+    let refusal =
+        move || async move { (status, Json(serde_json::json!({ "errors": [{ "code": code, "message": message }] }))) };
+    let app = Router::new().route("/v2/", get(async || "{}")).fallback(refusal);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    host
 }
 
 /// Stands before a registry and holds questions for manifests back.

@@ -8,7 +8,7 @@ mod voice;
 pub use policy::{Asked, Policy, policies};
 pub use pulls::{Pulls, Turn};
 
-use crate::docker::auth::Logins;
+use crate::docker::auth::{Found, Logins};
 use crate::fault::{Fault, causes};
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
@@ -86,7 +86,10 @@ impl Puller {
 
     /// Pulls; a network that is away for a moment gets two more attempts.
     async fn pull(&self) -> Result<ImageInspect, Fault> {
-        let login = self.logins.find(&self.name).await?;
+        let Found { login, troubles } = self.logins.find(&self.name).await?;
+        for trouble in troubles {
+            self.voice.say(Level::Warning, trouble);
+        }
         if let Some(login) = &login {
             self.voice.say(Level::Print, format!("Authenticating with credentials from {}", login.source));
         }
@@ -145,8 +148,8 @@ fn bracketed(names: &[impl ToString]) -> String {
 fn with_source(fault: Fault, source: Option<&str>) -> Fault {
     let text = match (source, &fault) {
         (Some(source), _) => format!("{fault} (with credentials from {source})"),
-        (None, Fault::Configuration(_)) => format!("{fault} (without credentials)"),
-        (None, _) => return fault,
+        (None, Fault::Dependency(_)) => return fault,
+        (None, _) => format!("{fault} (without credentials)"),
     };
     like(&fault, text)
 }
@@ -199,6 +202,8 @@ mod tests {
         );
         let denied = with_source(Fault::Configuration("denied".to_owned()), None);
         assert_eq!(denied.to_string(), "denied (without credentials)");
+        let limited = with_source(Fault::ImagePull("toomanyrequests".to_owned()), None);
+        assert_eq!(limited.to_string(), "toomanyrequests (without credentials)");
         let away = with_source(Fault::Dependency("refused".to_owned()), None);
         assert_eq!((away.to_string().as_str(), matches!(away, Fault::Dependency(_))), ("refused", true));
     }
