@@ -1,6 +1,6 @@
 //! A runner's token with an end (protocol §1.4).
 
-use super::support::Bench;
+use super::support::{Bench, SOON};
 use anyhow::Result;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -28,6 +28,26 @@ async fn it_is_renewed_again_and_again_and_the_next_runner_uses_the_newest() -> 
     bench.start_runner()?;
     takes_a_job(&bench).await;
     assert!(!bench.log().contains("glrt-"), "no token is shown: {}", bench.log());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_job_that_runs_meanwhile_goes_on_as_if_nothing_had_happened() -> Result<()> {
+    let mut bench = bench().await?;
+    bench.start_runner()?;
+    let job = bench.gitlab.add_job(JobSpec::script(["true"]));
+    let agent = bench.agent(&[]).await?;
+    let work = agent.take().await?;
+    agent.link.script(work.holding(), SOON).await?;
+    let renewed = bench.gitlab.count(Endpoint::ResetToken);
+    bench.gitlab.wait_requests(Endpoint::ResetToken, renewed + 2).await;
+    agent.beat(work.holding(), "step_script").await?;
+    agent.succeed(&work, "hello\n").await?;
+    let finished = bench.gitlab.wait_finished(job).await;
+    assert_eq!(finished.state, JobState::Success);
+    assert!(finished.text().ends_with("hello\n"), "{}", finished.text());
+    bench.wait_journal_empty().await;
+    bench.gitlab.assert_clean();
     Ok(())
 }
 
