@@ -43,7 +43,7 @@ pub(super) async fn register(State(server): Shared, Json(request): Json<Register
             return status(&Reply::Refused);
         }
         Err(Doubt::Unknown(why)) => {
-            tracing::error!(executor, "cannot check the proof of an agent: {why}; it tries again");
+            tracing::warn!(executor, "cannot check the proof of an agent: {why}; it tries again");
             return (StatusCode::SERVICE_UNAVAILABLE, "the proof cannot be checked now").into_response();
         }
     }

@@ -32,18 +32,16 @@ pub enum Doubt {
 }
 
 impl Prover {
-    /// Checks the proof of an agent that registers. An executor must be known here, so STS is not asked about others.
+    /// Checks the proof of an agent that registers. STS is only asked about executors that are known here.
     pub(super) async fn check(&self, state: &State, sessions: &Sessions, request: &Register) -> Result<(), Doubt> {
-        let Some(executor) = state.executors.get(&request.executor) else {
-            return Err(Doubt::Refused("no such executor".to_owned()));
-        };
-        match self {
-            Self::Token => {
-                let known = executor.token_sha256.as_str();
-                let same = !known.is_empty() && sessions.same(known, &hash(&request.proof));
-                if same { Ok(()) } else { Err(Doubt::Refused("not the executor's token".to_owned())) }
-            }
-            Self::Sts(sts) => sts.check(request).await,
+        let executor = state.executors.get(&request.executor);
+        match (self, executor.map(|executor| executor.token_sha256.as_str())) {
+            (Self::Token, Some(known)) if !known.is_empty() && sessions.same(known, &hash(&request.proof)) => Ok(()),
+            (Self::Token, Some(_)) => Err(Doubt::Refused("not the executor's token".to_owned())),
+            (Self::Token, None) => Err(Doubt::Refused("no such executor".to_owned())),
+            (Self::Sts(sts), Some(_)) => sts.check(request).await,
+            // An instance may be up before the answer to its launch is here, or that answer is lost.
+            (Self::Sts(_), None) => Err(Doubt::Unknown("the cloud has not named it yet".to_owned())),
         }
     }
 }

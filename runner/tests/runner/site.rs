@@ -100,7 +100,7 @@ impl Site {
 }
 
 /// An instance of the default pool, after EC2 has named it.
-fn launched() -> NewExecutor {
+pub(crate) fn launched() -> NewExecutor {
     let (pool, token_sha256) = (DEFAULT_POOL.to_owned(), String::new());
     NewExecutor { pool, token_sha256, launch: None, sharing: Sharing::default() }
 }

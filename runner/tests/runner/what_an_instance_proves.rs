@@ -1,6 +1,6 @@
 //! Who is let in as an EC2 instance: nobody but the instance itself.
 
-use super::site::{DEPLOYMENT, INSTANCE, OTHER, ROLE, Site};
+use super::site::{DEPLOYMENT, INSTANCE, OTHER, ROLE, Site, launched};
 use anyhow::Result;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use warmstart_api::Registered;
 use warmstart_api::client::Error;
 use warmstart_api::proof::{BODY, CONTENT_TYPE, DEPLOYMENT as DEPLOYMENT_HEADER, RUN as RUN_HEADER};
+use warmstart_runner::ownership::Event;
 use warmstart_tests::aws::{Request, RoleCredentials, Sts};
 use warmstart_tests::harness::eventually;
 
@@ -118,7 +119,6 @@ async fn a_proof_for_something_else_is_refused_and_sts_not_even_asked() -> Resul
     for text in ["", "{}", "[]", "token", r#"{"headers":{"authorization":1}}"#] {
         refused(&site.register(INSTANCE, RUN, text.to_owned()).await, text);
     }
-    refused(&site.register("i-unknown", RUN, signed.text()).await, "an unknown executor");
     assert!(site.sts.requests().is_empty() && elsewhere.requests().is_empty());
     site.register(INSTANCE, RUN, signed.text()).await?;
     assert_eq!(site.sts.requests().len(), 1);
@@ -179,5 +179,19 @@ async fn while_sts_gives_no_answer_the_agent_tries_again() -> Result<()> {
         };
         tokio::join!(register, mend).0?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_instance_that_is_up_before_the_runner_knows_of_it_tries_again() -> Result<()> {
+    let (site, new) = (Site::start().await?, "i-00000000000000003");
+    let credentials = site.sts.assume_role(ROLE, new).await?;
+    let proof = Claim::new(&site).sign(&credentials).text();
+    let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy().build()?;
+    let body = serde_json::json!({ "version": 1, "agent_version": "", "executor": new, "run_id": RUN, "proof": proof });
+    let early = http.post(format!("{}/v1/register", site.user_data().url)).json(&body).send().await?;
+    assert_eq!((early.status().as_u16(), site.sts.requests().len()), (503, 0), "not sent away, and STS not asked");
+    site.desk.tell(Event::Launching(new.to_owned(), Box::new(launched()))).await;
+    site.register(new, RUN, proof).await?;
     Ok(())
 }
