@@ -9,7 +9,7 @@ use crate::fleet::Fleet;
 use crate::intake::{Clients, Intake, Rotation, Slots, Voice, newest, verify};
 use crate::journal::{self, Journal, Lock};
 use crate::ownership::{self, Effect};
-use crate::server::proof::Prover;
+use crate::server::proof::{Prover, Sts};
 use crate::server::{self, Server};
 use crate::stop::Stop;
 use anyhow::{Context, Result};
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
+use warmstart_api::user_data::UserData;
 
 /// How often the machine looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
@@ -42,7 +43,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<()> {
     let listener = server::bind(config.agents.listen, &journal).await?;
     let bound = listener.local_addr().context("read the port of the agents' API")?;
     let url = server::address(&config.agents, bound);
-    let cloud = open_cloud(&config, url, &fingerprint.to_string(), clock).await?;
+    let (cloud, prover) = open_cloud(&config, url, &fingerprint.to_string(), clock).await?;
 
     let mut asking = Vec::new();
     for entry in &entries {
@@ -59,7 +60,7 @@ pub async fn run(config: Config, stop: Stop) -> Result<()> {
     let desk = open(&config, journal, clock, &acts, &stop).await?;
     tracing::info!(address = %bound, jobs = desk.state().jobs.len(), executors = desk.state().executors.len(), "runner is up");
     let voice = Voice { clients, desk: desk.clone(), clock, directory: std::env::temp_dir(), stop: stop.now.clone() };
-    let server = Server::new(desk.clone(), Prover::Token, &identity, &entries, &config.agents, clock, stop.now.clone());
+    let server = Server::new(desk.clone(), prover, &identity, &entries, &config.agents, clock, stop.now.clone());
 
     let intake = TaskTracker::new();
     let room = config.pools.iter().map(|pool| (pool.name.clone(), pool.policy.max)).collect();
@@ -137,17 +138,23 @@ enum AnyCloud {
     Ec2(Box<Ec2>),
 }
 
-async fn open_cloud(config: &Config, url: String, fingerprint: &str, clock: Clock) -> Result<AnyCloud> {
+/// The cloud, and how its executors prove what they are.
+async fn open_cloud(config: &Config, url: String, fingerprint: &str, clock: Clock) -> Result<(AnyCloud, Prover)> {
     Ok(match &config.cloud {
         config::Cloud::Local(local) => {
             let (command, directory) = (command(local)?, local.directory.clone());
-            AnyCloud::Local(Local::open(command, directory, url, fingerprint.to_owned(), clock)?)
+            let cloud = Local::open(command, directory, url, fingerprint.to_owned(), clock)?;
+            (AnyCloud::Local(cloud), Prover::Token)
         }
         config::Cloud::Ec2(config) => {
-            let user_data =
-                serde_json::json!({"url": url, "fingerprint": fingerprint, "deployment": config.deployment});
             let sdk = ec2::sdk(config.region.clone()).await?;
-            AnyCloud::Ec2(Box::new(Ec2::open(config.clone(), &sdk, &user_data.to_string(), clock).await?))
+            let (fingerprint, deployment) = (fingerprint.to_owned(), config.deployment.clone());
+            let sts = ec2::sts_endpoint(&sdk);
+            let user_data = serde_json::to_string(&UserData { url, fingerprint, deployment, sts: sts.clone() })?;
+            let sts = sts.parse().with_context(|| format!("use the STS endpoint {sts}"))?;
+            let prover = Prover::Sts(Sts::new(sts, config.deployment.clone(), config.role.clone())?);
+            let cloud = Ec2::open(config.clone(), &sdk, &user_data, clock).await?;
+            (AnyCloud::Ec2(Box::new(cloud)), prover)
         }
     })
 }

@@ -65,7 +65,7 @@ static FLEET: Table = Table {
     ..NONE
 };
 
-static EC2: Table = Table { done: &["region", "deployment", "launch_template"], ..NONE };
+static EC2: Table = Table { done: &["region", "deployment", "launch_template", "role"], ..NONE };
 
 static POOLS: Table = Table {
     done: &[

@@ -11,7 +11,7 @@
 //! | `[agents]` | `listen`, `address`, `poll`, `contact_limit` |
 //! | `[fleet]` | `cloud`, `max`, `idle_time`, `boot_timeout`, `max_age`, `acquire_timeout`, `max_use_count`, `reuse`, `lease` |
 //! | `[fleet.local]` | `command`, `directory` |
-//! | `[fleet.ec2]` | `region`, `deployment`, `launch_template` |
+//! | `[fleet.ec2]` | `region`, `deployment`, `launch_template`, `role` |
 //! | `[[pools]]` | `name`, `max_instances`, those of `[fleet]` from `idle_time` to `reuse`, and those of [`Machines`] |
 //!
 //! A key that nobody knows is an error that names the nearest known one; one that GitLab Runner documents and that

@@ -4,6 +4,7 @@ use super::values::Humane;
 use super::{Error, Local};
 use crate::fleet::{Policy, Pool};
 use crate::ownership::{DEFAULT_POOL, Reuse, Rules, Sharing};
+use crate::server::proof::Role;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,6 +26,8 @@ pub struct Ec2 {
     pub deployment: String,
     /// The launch template, `lt-…`.
     pub launch_template: String,
+    /// The role of the executors' instance profile, `arn:aws:iam::…:role/…`: what they prove themselves by.
+    pub role: Role,
     /// The machines of each pool.
     pub machines: BTreeMap<String, Machines>,
 }
@@ -93,6 +96,7 @@ struct RawEc2 {
     region: Option<String>,
     deployment: String,
     launch_template: String,
+    role: String,
 }
 
 /// A `[[pools]]` entry as it is written; what it leaves out is `[fleet]`'s.
@@ -129,7 +133,7 @@ pub(super) fn settle(
     let cloud = match (fleet.cloud.as_deref(), fleet.ec2) {
         (Some("ec2"), Some(ec2)) => Cloud::Ec2(machines(ec2, raws)?),
         (Some("ec2"), None) => {
-            let hint = "add [fleet.ec2] with deployment and launch_template";
+            let hint = "add [fleet.ec2] with deployment, launch_template and role";
             return Err(Error::Whole(format!("fleet.cloud is \"ec2\": {hint}")));
         }
         (_, Some(_)) => {
@@ -183,6 +187,7 @@ fn machines(ec2: RawEc2, raws: Vec<Raw>) -> Result<Ec2, Error> {
         }
         machines.insert(raw.name, raw.machines);
     }
-    let RawEc2 { region, deployment, launch_template } = ec2;
-    Ok(Ec2 { region, deployment, launch_template, machines })
+    let RawEc2 { region, deployment, launch_template, role } = ec2;
+    let role = role.parse().map_err(|why| Error::Whole(format!("fleet.ec2.role: {why}")))?;
+    Ok(Ec2 { region, deployment, launch_template, role, machines })
 }

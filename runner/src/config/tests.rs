@@ -110,6 +110,7 @@ idle_count = 2
 [fleet.ec2]
 deployment = "ci"
 launch_template = "lt-1"
+role = "arn:aws:iam::123456789012:role/executor"
 [[pools]]
 name = "small"
 instance_types = ["m7i.large"]
@@ -166,11 +167,12 @@ fn mistakes_with_pools_are_told_by_name() {
         ),
         ("max_instances = 2", "max_instances = 0", "pool \"large\": max_instances is 0"),
         ("max_use_count = 5", "max_use_count = 0", "pool \"large\": max_use_count is 0"),
+        ("arn:aws:iam::123456789012:role/", "", "fleet.ec2.role: `executor` is not the ARN of a role"),
         ("scale_factor = 0.5", "scale_factor = -0.5", "pool \"large\": scale_factor is no positive number"),
         ("instance_types = [\"m7i.large\"]", "", "pool \"small\" has no instance_types"),
         ("subnets = [\"subnet-1\"]", "", "pool \"large\" has no subnets"),
         ("deployment = \"ci\"\n", "", "line 7: missing field `deployment`"),
-        ("spot = true", "spott = true", "line 14: unknown key `spott` in [pools]; did you mean `spot`?"),
+        ("spot = true", "spott = true", "line 15: unknown key `spott` in [pools]; did you mean `spot`?"),
         ("cloud = \"ec2\"", "cloud = \"local\"", "[fleet.ec2] is there, but fleet.cloud is not \"ec2\""),
     ];
     for (from, to, expected) in cases {
@@ -179,7 +181,7 @@ fn mistakes_with_pools_are_told_by_name() {
         let message = message(&text);
         assert!(message.starts_with(expected), "{to:?}: {message}");
     }
-    let without = EC2.replace("[fleet.ec2]\ndeployment = \"ci\"\nlaunch_template = \"lt-1\"\n", "");
+    let without = EC2.replace("[fleet.ec2]\ndeployment = \"ci\"\nlaunch_template = \"lt-1\"\nrole = \"arn:aws:iam::123456789012:role/executor\"\n", "");
     assert!(message(&without).starts_with("fleet.cloud is \"ec2\": add [fleet.ec2]"));
 }
 

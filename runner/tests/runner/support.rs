@@ -62,6 +62,14 @@ impl Bench {
         self
     }
 
+    /// Changes the image of jobs that name none.
+    pub(crate) fn image(&self, image: &str) -> Result<()> {
+        let text = std::fs::read_to_string(self.file("config.toml"))?;
+        let text =
+            text.replace("image = \"alpine\"", &format!("image = \"{image}\"\npull_policy = \"if-not-present\""));
+        Ok(std::fs::write(self.file("config.toml"), text)?)
+    }
+
     /// The same with a running runner.
     pub(crate) async fn start(fleet: &str) -> Result<Self> {
         let mut bench = Self::prepare(fleet).await?;

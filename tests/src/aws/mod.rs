@@ -2,12 +2,14 @@
 
 pub mod ec2;
 mod imds;
+mod machines;
 mod moto;
 mod sigv4;
 mod sts;
 
 pub use ec2::Ec2;
 pub use imds::Imds;
+pub use machines::Machines;
 pub use moto::{Moto, RoleCredentials, element};
 pub use sigv4::Request;
 pub use sts::Sts;

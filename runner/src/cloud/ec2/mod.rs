@@ -229,6 +229,15 @@ pub async fn sdk(region: Option<String>) -> Result<SdkConfig, Error> {
     Ok(sdk)
 }
 
+/// Where STS answers: as the environment says, else in the region.
+#[must_use]
+pub fn sts_endpoint(sdk: &SdkConfig) -> String {
+    let region = sdk.region().map(Region::as_ref).unwrap_or_default();
+    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let set = std::env::var("AWS_ENDPOINT_URL_STS").ok().filter(|url| !url.is_empty());
+    set.unwrap_or_else(|| format!("https://sts.{region}.{domain}"))
+}
+
 fn bounded(loader: ConfigLoader) -> ConfigLoader {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))

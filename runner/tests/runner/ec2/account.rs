@@ -4,18 +4,22 @@ use anyhow::{Context as _, Result};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::config::Credentials;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use warmstart_runner::clock::Clock;
 use warmstart_runner::cloud::ec2::Ec2;
 use warmstart_runner::config;
 use warmstart_tests::aws::ec2::Market;
 use warmstart_tests::aws::{self, Moto, element};
 
+/// The executors' role.
+pub(super) const ROLE: &str = "executor";
+
 /// The subnets' zones, in their order.
 pub(super) const ZONES: [&str; 2] = ["us-east-1a", "us-east-1b"];
 
 /// An account with two subnets and a launch template.
 pub(super) struct Account {
-    pub(super) moto: Moto,
+    pub(super) moto: Arc<Moto>,
     pub(super) proxy: aws::Ec2,
     pub(super) sdk: SdkConfig,
     template: String,
@@ -24,7 +28,7 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) async fn open() -> Result<Self> {
-        let moto = Moto::start()?;
+        let moto = Arc::new(Moto::start()?);
         let proxy = aws::Ec2::start(&moto.url).await?;
         let data = [
             ("LaunchTemplateName", "warmstart"),
@@ -60,6 +64,7 @@ impl Account {
             region: None,
             deployment: deployment.to_owned(),
             launch_template: self.template.clone(),
+            role: format!("arn:aws:iam::{}:role/{ROLE}", Moto::ACCOUNT).parse().expect("a role"),
             machines: pools.into_iter().map(|(name, spot)| (name.to_owned(), self.machines(spot))).collect(),
         }
     }
@@ -76,13 +81,16 @@ cloud = "ec2"
 [fleet.ec2]
 deployment = "test"
 launch_template = "{}"
+role = "arn:aws:iam::{}:role/{ROLE}"
 [[pools]]
 name = "main"
 instance_types = ["m7i.large", "m6i.large"]
 subnets = {:?}
 {pool}
 "#,
-            self.template, self.subnets
+            self.template,
+            Moto::ACCOUNT,
+            self.subnets
         )
     }
 

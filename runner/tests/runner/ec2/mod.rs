@@ -3,3 +3,4 @@
 mod account;
 mod cloud;
 mod fleet;
+mod jobs;
