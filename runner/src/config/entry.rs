@@ -36,6 +36,8 @@ pub struct Entry {
     pub ca: Option<String>,
     /// The pool whose executors run its jobs.
     pub pool: String,
+    /// The pools that a job may choose by `WARMSTART_POOL`, beside that one.
+    pub allowed_pools: Vec<String>,
     /// What shows GitLab, or a proxy before it, who calls.
     pub client_certificate: Option<ClientCertificate>,
     /// What its jobs are run with.
@@ -64,6 +66,7 @@ pub(super) struct Raw {
     #[serde(rename = "tls-ca-file")]
     tls_ca_file: Option<PathBuf>,
     pool: Option<String>,
+    allowed_pools: Vec<String>,
     #[serde(rename = "tls-cert-file")]
     tls_cert_file: Option<PathBuf>,
     #[serde(rename = "tls-key-file")]
@@ -102,6 +105,7 @@ impl Default for Raw {
             token_file: None,
             tls_ca_file: None,
             pool: None,
+            allowed_pools: Vec::new(),
             tls_cert_file: None,
             tls_key_file: None,
             limit: 0,
@@ -154,6 +158,8 @@ fn complete(
     let whole = |message: String| Error::Whole(format!("[[runners]] entry \"{name}\": {message}"));
     let Some(GitLabUrl(url)) = raw.url else { return Err(whole("url is missing".to_owned())) };
     let token = token(raw.token, raw.token_file, environment).map_err(&whole)?;
+    let allowed = raw.allowed_pools.into_iter().map(|name| pool(Some(name), pools));
+    let allowed_pools = allowed.collect::<Result<Vec<_>, _>>().map_err(&whole)?;
     let pool = pool(raw.pool, pools).map_err(&whole)?;
     let mut docker = raw.docker;
     for (key, options) in
@@ -172,6 +178,7 @@ fn complete(
         url,
         token,
         pool,
+        allowed_pools,
         limit: (raw.limit > 0).then_some(raw.limit),
         request_concurrency: raw.request_concurrency.max(1),
         unhealthy_limit: raw.unhealthy_requests_limit.max(1),

@@ -98,6 +98,7 @@ static RUNNERS: Table = Table {
     done: &[
         "name",
         "pool",
+        "allowed_pools",
         "url",
         "token",
         "token_file",

@@ -3,7 +3,7 @@
 //! | table | keys |
 //! |---|---|
 //! | (global) | `concurrent`, `check_interval`, `log_level`, `log_format` |
-//! | `[[runners]]` | `name`, `pool`, `url`, `token`, `token_file`, `limit`, `request_concurrency`, `output_limit`, `builds_dir`, `environment`, `pre_…`/`post_…` scripts, `debug_trace_disabled`, `stage_times`, `tls-ca-file`, `unhealthy_requests_limit`, `unhealthy_interval` |
+//! | `[[runners]]` | `name`, `pool`, `allowed_pools`, `url`, `token`, `token_file`, `limit`, `request_concurrency`, `output_limit`, `builds_dir`, `environment`, `pre_…`/`post_…` scripts, `debug_trace_disabled`, `stage_times`, `tls-ca-file`, `unhealthy_requests_limit`, `unhealthy_interval` |
 //! | `[runners.feature_flags]` | GitLab Runner's `FF_…`; they come before what a job says |
 //! | `[runners.docker]` | those of [`warmstart_api::settings::Docker`] |
 //! | `[runners.cache]` | `store` |

@@ -165,6 +165,7 @@ fn mistakes_with_pools_are_told_by_name() {
             "pool = \"huge\"",
             "[[runners]] entry \"runner 2\": there is no pool \"huge\"; the pools are small, large",
         ),
+        ("pool = \"large\"", "allowed_pools = [\"huge\"]", "[[runners]] entry \"runner 2\": there is no pool \"huge\""),
         ("max_instances = 2", "max_instances = 0", "pool \"large\": max_instances is 0"),
         ("max_use_count = 5", "max_use_count = 0", "pool \"large\": max_use_count is 0"),
         ("arn:aws:iam::123456789012:role/", "", "fleet.ec2.role: `executor` is not the ARN of a role"),

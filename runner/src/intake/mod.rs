@@ -7,6 +7,7 @@ mod poll;
 mod rotation;
 mod slots;
 mod voice;
+mod wish;
 
 pub use clients::Clients;
 pub(crate) use poll::entry_is_gone;

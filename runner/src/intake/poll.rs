@@ -1,5 +1,6 @@
 //! Asking GitLab for jobs (protocol §1.5).
 
+use super::wish;
 use super::{Current, Slot, Slots};
 use crate::config::Entry;
 use crate::desk::{self, Desk};
@@ -167,9 +168,16 @@ impl Intake {
         let (id, token, timestamps) = (acquired.job.id, acquired.job.token.clone(), self.timestamps(&acquired.job));
         let name = acquired.job.job_info.name.clone();
         let project = acquired.job.job_info.project_full_path.clone();
-        let event = Event::Acquired(Box::new(self.new_job(acquired)));
+        let pool = wish::pool(&self.entry, &acquired.job);
+        let (pool, refusal) = pool.map_or_else(|end| (self.entry.pool.clone(), Some(end)), |pool| (pool, None));
+        let event = Event::Acquired(Box::new(self.new_job(acquired, pool)));
         match self.journalled(event).await {
-            Ok(Reply::Done) => tracing::info!(job = id, name, project, runner = self.entry.name, "job is acquired"),
+            Ok(Reply::Done) => {
+                tracing::info!(job = id, name, project, runner = self.entry.name, "job is acquired");
+                if let Some(end) = refusal {
+                    self.desk.tell(Event::Fail(id, end)).await;
+                }
+            }
             Ok(Reply::Stale) => tracing::warn!(job = id, "GitLab handed out a job again that is here already"),
             refused => {
                 let why = refused.err().map_or("another GitLab's job has the same id".to_owned(), |e| e.to_string());
@@ -199,14 +207,14 @@ impl Intake {
         flags::is_on(flags::TIMESTAMPS, &self.entry.settings.feature_flags, job)
     }
 
-    fn new_job(&self, acquired: Acquired) -> NewJob {
+    fn new_job(&self, acquired: Acquired, pool: String) -> NewJob {
         let Acquired { job, raw, correlation_id } = acquired;
         NewJob {
             id: job.id,
             entry: self.entry.id.clone(),
             url: self.entry.url.clone(),
             token: job.token.clone(),
-            pool: self.entry.pool.clone(),
+            pool,
             scope: Scope { project: job.job_info.project_id, protected: is_protected(&job) },
             timeout: job.timeout(),
             correlation_id,

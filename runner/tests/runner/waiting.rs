@@ -53,3 +53,19 @@ async fn a_job_that_is_canceled_by_force_is_dropped() -> Result<()> {
     bench.gitlab.assert_clean();
     Ok(())
 }
+
+#[tokio::test]
+async fn a_job_that_chooses_a_pool_it_may_not_have_fails_at_once_and_reads_which_it_may() -> Result<()> {
+    let bench = Bench::start("").await?;
+    let job = bench.gitlab.add_job(JobSpec::script(["true"]).variable("WARMSTART_POOL", "huge"));
+    let finished = bench.gitlab.wait_finished(job).await;
+    assert_eq!(finished.failure_reason.as_deref(), Some("runner_system_failure"));
+    assert!(
+        finished.text().contains("which this runner's jobs may not have; they may have default."),
+        "{}",
+        finished.text()
+    );
+    bench.wait_no_job().await;
+    bench.gitlab.assert_clean();
+    Ok(())
+}
