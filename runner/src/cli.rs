@@ -22,6 +22,8 @@ enum Command {
     Run(File),
     /// Read a configuration and say what is wrong with it.
     Check(File),
+    /// End the instances of this deployment that no runner knows; to be run on a schedule, also while no runner runs.
+    Reap(Reap),
     /// Check a token with GitLab and add it to the configuration.
     Register(Box<Register>),
     /// Take an entry off GitLab's list and out of the configuration.
@@ -33,6 +35,15 @@ struct File {
     /// The configuration, TOML with GitLab Runner's keys.
     #[arg(long, short, env = "WARMSTART_RUNNER_CONFIG")]
     config: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct Reap {
+    #[command(flatten)]
+    file: File,
+    /// Only name them.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Runs the command to its end.
@@ -53,6 +64,10 @@ pub async fn run(cli: Cli) -> Result<()> {
                 writeln!(out, "{}: warning: {warning}", file.config.display()).context("write")?;
             }
             writeln!(out, "{}: good, {} runner(s)", file.config.display(), config.entries.len()).context("write")
+        }
+        Command::Reap(reap) => {
+            let (config, _) = load(&reap.file.config)?;
+            say(Box::pin(crate::reap::run(&config, reap.dry_run)).await?)
         }
         Command::Register(wanted) => say([Box::pin(registration::register(&wanted)).await?]),
         Command::Unregister(wanted) => say(Box::pin(registration::unregister(&wanted)).await?),

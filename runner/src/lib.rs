@@ -10,6 +10,7 @@
 //! | [`fleet`] | how many executors there are: a pure plan and its loop |
 //! | [`cloud`] | where executors come from |
 //! | [`config`] | the configuration |
+//! | [`reap`] | instances that no runner knows |
 //! | [`registration`] | how an entry comes into it and goes |
 //! | [`run`] | everything put together |
 
@@ -23,6 +24,7 @@ pub mod intake;
 pub mod journal;
 pub mod logging;
 pub mod ownership;
+pub mod reap;
 pub mod registration;
 pub mod run;
 pub mod server;

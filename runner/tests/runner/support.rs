@@ -140,6 +140,14 @@ image = "alpine"
         Process::start(self.command(), &self.file("failed.log"))?.wait().await
     }
 
+    /// Runs another command with the same configuration.
+    pub(crate) async fn call(&self, arguments: &[&str]) -> Result<Ended> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warmstart-runner"));
+        command.args(arguments).arg("--config").arg(self.file("config.toml"));
+        command.env("WARMSTART_RUNNER_TOKEN", self.gitlab.runner_token()).envs(self.environment.iter().cloned());
+        Process::start(command, &self.file("called.log"))?.wait().await
+    }
+
     pub(crate) async fn kill_runner(&mut self) -> Result<()> {
         self.runner.take().context("the runner runs")?.kill().await
     }

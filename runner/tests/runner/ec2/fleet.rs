@@ -4,6 +4,8 @@ use super::super::support::Bench;
 use super::account::{Account, ZONES};
 use anyhow::Result;
 use rustix::process::Signal;
+use warmstart_runner::cloud::{Cloud as _, Order};
+use warmstart_runner::ownership::Launch;
 use warmstart_tests::aws::ec2::{Fault, Market};
 use warmstart_tests::gitlab::JobSpec;
 use warmstart_tests::harness::eventually;
@@ -70,6 +72,21 @@ async fn instances_that_nobody_knows_end_and_those_of_others_stay() -> Result<()
     assert_eq!(wait_running(&account, 1).await, other);
     bench.wait_log("nobody knows it").await;
     assert!(bench.stop_runner(Signal::TERM).await?.status.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn reaping_ends_no_instance_that_is_new_or_somebody_elses() -> Result<()> {
+    let account = Account::open().await?;
+    let image = [("ImageId", "ami-12345678"), ("MinCount", "1"), ("MaxCount", "1")];
+    account.moto.call("ec2", "RunInstances", &image).await?;
+    let cloud = account.cloud("test").await?;
+    let launch = Launch { token: "another".to_owned(), count: 1 };
+    let order = Order { seeds: vec![cloud.seed(&launch, 0)], launch, pool: "large".to_owned() };
+    cloud.launch(&order).await?;
+    let bench = Bench::prepare(&account.fleet("")).await?.in_environment(account.environment());
+    let reaped = bench.call(&["reap", "--dry-run"]).await?;
+    assert!(reaped.status.success() && reaped.output.trim() == "0 of 1 instances would be ended", "{}", reaped.output);
     Ok(())
 }
 
