@@ -36,7 +36,7 @@ deny: ## Check licences, bans and sources of all dependencies (installs cargo-de
 fuzz: ## Fuzz what the cache reads from a store or an archive, and the masker of logs (FUZZ_SECONDS=600 for each target; TARGETS="manifest frame")
 	CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)/fuzz tests/fuzz $(TARGETS)
 
-bench: bench-cache bench-masker ## Run all benchmarks
+bench: bench-cache bench-jobs bench-masker ## Run all benchmarks
 
 # One command each: built together the two would share features, and the cache would not be the one that ships. It
 # keeps its symbols, which cost no time, for the profile.
@@ -53,4 +53,9 @@ bench-masker: ## Measure the masker of job logs beside sed and a plain copy, pri
 	cargo build --locked --release -p warmstart-bench
 	$(BENCH)/warmstart-bench masker
 
-.PHONY: help setup build test check demo release deny fuzz bench bench-cache bench-masker
+bench-jobs: setup ## Measure what a job costs above `docker run`, write docs/benchmarks-jobs.md (ROUNDS=n)
+	cargo build --locked --release -p warmstart-agent
+	cargo build --locked --release -p warmstart-bench
+	$(BENCH)/warmstart-bench jobs --agent $(BENCH)/warmstart-agent $(if $(ROUNDS),--rounds $(ROUNDS))
+
+.PHONY: help setup build test check demo release deny fuzz bench bench-cache bench-jobs bench-masker

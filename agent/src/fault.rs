@@ -71,6 +71,13 @@ impl Fault {
         }
     }
 
+    /// Whether a container is not there any more: somebody else has removed it.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Docker { source: DockerError::DockerResponseServerError { message, .. }, .. }
+            if ["No such container", "marked for removal"].iter().any(|words| message.contains(words)))
+    }
+
     /// Whether preparing once more may help: what is classified will not change in three seconds (protocol §2.1), nor
     /// will what is refused.
     #[must_use]

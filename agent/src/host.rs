@@ -39,10 +39,11 @@ impl Host {
         let executor = executor.to_owned();
         let (builds, tmp) = (directory.join("builds"), directory.join("tmp"));
         let lock = take(directory)?;
-        empty(&builds)?;
-        empty(&tmp)?;
         let docker = docker::connect().await?;
         remove_leftovers(&docker, &executor).await?;
+        // Only now: a container that was just about to start would make its directory of builds again.
+        empty(&builds)?;
+        empty(&tmp)?;
         let tools = Tools::load(&docker).await?;
         tools.check(&docker, &executor, &tmp).await?;
         if !rustix::process::geteuid().is_root() {

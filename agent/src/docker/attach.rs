@@ -21,6 +21,12 @@ pub struct Streams {
     pub input: Pin<Box<dyn AsyncWrite + Send>>,
 }
 
+impl std::fmt::Debug for Streams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Streams")
+    }
+}
+
 /// Where a script's output goes.
 pub struct Sinks<W> {
     /// Standard output.

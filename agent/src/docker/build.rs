@@ -8,12 +8,13 @@ use crate::fault::Fault;
 use bollard::errors::Error as DockerError;
 use warmstart_api::settings::Docker;
 
-/// Becomes the first shell that the image has.
-const SHELL: &str = "for s in /usr/local/bin/bash /usr/bin/bash /bin/bash /usr/local/bin/sh /usr/bin/sh /bin/sh \
+/// Becomes the first shell that the image has, once the first line of a script is there: a container may be started
+/// before its job's files are, and a shell may want some as it starts (`BASH_ENV`). That line, `#!`, says nothing to it.
+const SHELL: &str = "read -r first; for s in /usr/local/bin/bash /usr/bin/bash /bin/bash /usr/local/bin/sh /usr/bin/sh /bin/sh \
                      /busybox/sh; do if [ -x \"$s\" ]; then exec \"$s\"; fi; done; echo shell not found; exit 1";
 
 /// What is particular to the build container.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Build {
     /// The job's image.
     pub image: Image,
@@ -40,6 +41,13 @@ impl Build {
         };
         let id = sandbox.create("build", body(spec, docker)?, &self.platform).await?;
         Ok(Container { docker: sandbox.docker.clone(), id })
+    }
+
+    /// Whether a started container runs nothing of the image's or the job's own before it gets a script.
+    #[must_use]
+    pub fn waits_for_a_script(&self, docker: &Docker) -> bool {
+        entrypoint(&self.entrypoint, docker)
+            .map_or(!self.image.entrypoint, |wanted| wanted.iter().all(String::is_empty))
     }
 
     /// Says what a failed start means when the image has no shell.

@@ -43,16 +43,24 @@ impl Container {
     }
 
     /// Starts it, lets its shell run a script to the end, and returns the exit code.
-    ///
-    /// 1. attach, so that nothing of the output is missed; 2. start; 3. write the script and close that direction;
-    /// 4. copy the output until its end; 5. wait for the exit code.
     pub async fn run<W: Write>(&self, script: &str, sinks: &mut Sinks<W>) -> Result<i64, Fault> {
+        let streams = self.open().await?;
+        self.talk(streams, script, sinks).await
+    }
+
+    /// Attaches, so that nothing of the output is missed, then starts it. Its shell waits for a script.
+    pub async fn open(&self) -> Result<Streams, Fault> {
         let attach = AttachContainerOptionsBuilder::default().stream(true).stdin(true).stdout(true).stderr(true);
         let attached = self.docker.attach_container(&self.id, Some(attach.build())).await;
         let AttachContainerResults { output, input } =
             attached.map_err(|e| Fault::docker("cannot attach to container", e))?;
         self.start().await?;
-        Box::pin(converse(Streams { output, input }, script, sinks, self.wait())).await
+        Ok(Streams { output, input })
+    }
+
+    /// Writes the script and closes that direction, copies the output until its end, and waits for the exit code.
+    pub async fn talk<W: Write>(&self, streams: Streams, script: &str, sinks: &mut Sinks<W>) -> Result<i64, Fault> {
+        Box::pin(converse(streams, script, sinks, self.wait())).await
     }
 
     /// The number of its first process on this machine.

@@ -17,6 +17,7 @@ pub mod service_log;
 pub mod services;
 pub mod view;
 pub mod volumes;
+pub mod workplace;
 
 use anyhow::{Context, Result, bail};
 use bollard::Docker;

@@ -48,8 +48,13 @@ impl Sandbox {
         let options = CreateContainerOptionsBuilder::default().name(&name).platform(platform).build();
         let doing = format!("cannot create container {name}");
         let made = self.make(doing, async move {
-            remove_container(&docker, &name).await?;
-            docker.create_container(Some(options), body).await
+            match docker.create_container(Some(options.clone()), body.clone()).await {
+                Err(DockerError::DockerResponseServerError { status_code: 409, .. }) => {
+                    remove_container(&docker, &name).await?;
+                    docker.create_container(Some(options), body).await
+                }
+                made => made,
+            }
         });
         Ok(made.await?.id)
     }

@@ -126,12 +126,13 @@ const FLAGS: [&str; 13] = [
 ];
 
 /// Variables of GitLab Runner that do nothing here.
-const VARIABLES: [&str; 5] = [
-    "RUNNER_GENERATE_ARTIFACTS_METADATA",
+const VARIABLES: [&str; 6] = [
+    "ARCHIVER_STAGING_DIR",
     "CACHE_COMPRESSION_FORMAT",
+    "CACHE_COMPRESSION_LEVEL",
     "GIT_CLONE_EXTRA_FLAGS",
-    "RESTORE_CACHE_ATTEMPTS",
-    "EXECUTOR_JOB_SECTION_ATTEMPTS",
+    "RUNNER_GENERATE_ARTIFACTS_METADATA",
+    "TRANSFER_METER_FREQUENCY",
 ];
 
 /// Whether a variable of the payload is true, in GitLab's words for it.

@@ -144,7 +144,7 @@ fn configure(body: &mut Body, context: &Context<'_>, remote: &Remote) {
     }
     body.command(&["git", "config", "--global", "--add", "safe.directory", &context.directories.project]);
     // Where git-lfs is there but its filters are in no configuration, `git lfs pull` does nothing.
-    body.line("git lfs install --skip-repo >/dev/null 2>&1 || :");
+    body.line("git config filter.lfs.smudge >/dev/null || git lfs install --skip-repo >/dev/null 2>&1 || :");
     if context.variables.flag("FF_USE_GITALY_CORRELATION_ID") && !context.correlation_id.is_empty() {
         body.print(&format!("Gitaly correlation ID: {}", context.correlation_id));
         let header = format!("X-Gitaly-Correlation-ID: {}", context.correlation_id);
@@ -208,7 +208,11 @@ fn checkout(body: &mut Body, context: &Context<'_>) {
         body.command(&["git", "clean"].into_iter().chain(flags.iter().map(String::as_str)).collect::<Vec<_>>());
     }
     if !context.settings.lfs_skip_smudge {
-        body.line("if git lfs version >/dev/null 2>&1; then\ngit lfs pull\nfi");
+        // Most projects have no large files, and git-lfs takes its time to find that out.
+        body.line(
+            "if { [ -e .git/info/attributes ] || git grep -q --cached filter=lfs -- ':(glob)**/.gitattributes'; } && \
+             git lfs version >/dev/null 2>&1; then\ngit lfs pull\nfi",
+        );
     }
 }
 

@@ -12,13 +12,13 @@ pub mod sources;
 pub mod steps;
 
 use crate::docker::attach::Sinks;
-use crate::docker::build::Build;
 use crate::docker::config::Spec;
 use crate::docker::container::Container;
 use crate::docker::helper;
 use crate::docker::sandbox::Sandbox;
 use crate::docker::view::View;
 use crate::docker::volumes::Builds;
+use crate::docker::workplace::Workplace;
 use crate::fault::Fault;
 use crate::host::Host;
 use crate::job::order::Order;
@@ -31,7 +31,6 @@ use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::OnceLock;
 use std::time::Duration;
 use warmstart_gitlab::client::Client;
 
@@ -74,12 +73,10 @@ pub struct Execution {
 pub struct Prepared {
     /// Where git runs.
     pub helper: Container,
-    /// How to make the build container.
-    pub build: Build,
-    /// What all containers of the job have in common.
-    pub common: Common,
-    /// The build container, made when the first script runs.
-    pub container: OnceLock<Container>,
+    /// Its host name; the machine's where it has none of its own.
+    pub hostname: String,
+    /// Where the job's scripts run.
+    pub workplace: Workplace,
     /// The helper's view of the files, where the host sees others.
     pub view: Option<View>,
 }

@@ -4,7 +4,7 @@ use crate::docker::container::Container;
 use crate::fault::Fault;
 use crate::job::outcome::go_duration;
 use crate::script::{self, StageScript};
-use crate::stage::{Execution, Prepared, exited};
+use crate::stage::{Execution, exited};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -18,7 +18,7 @@ pub async fn steps(job: &Execution) -> Result<(), Fault> {
         let Some(script) = script::step(&job.context(), step) else { continue };
         let name = format!("step_{}", step.name);
         let headline = format!("Executing \"{name}\" stage of the job script");
-        job.log.section(&name, &headline, supervised(job, &script, limit.as_ref(), true)).await?;
+        job.log.section(&name, &headline, supervised(job, &name, &script, limit.as_ref(), true)).await?;
     }
     Ok(())
 }
@@ -29,7 +29,7 @@ pub async fn steps(job: &Execution) -> Result<(), Fault> {
 pub async fn after(job: &Execution) -> Result<(), Fault> {
     let Some(script) = script::after_script(&job.context()) else { return Ok(()) };
     let limit = Limit::from_now(job.settings.after_script_timeout, "RUNNER_AFTER_SCRIPT_TIMEOUT");
-    let work = supervised(job, &script, Some(&limit), false);
+    let work = supervised(job, "after_script", &script, Some(&limit), false);
     match job.log.section("after_script", "Running after_script", work).await {
         Err(fault) if job.settings.after_script_ignore_errors => {
             job.log.warn(&format!("after_script failed, but job will continue unaffected: {fault}"));
@@ -59,26 +59,21 @@ impl Limit {
 /// Runs a script to its end, to its time limit, or until the user cancels.
 async fn supervised(
     job: &Execution,
+    name: &str,
     script: &StageScript,
     limit: Option<&Limit>,
     cancelable: bool,
 ) -> Result<(), Fault> {
-    let prepared = job.prepared()?;
-    let container = if let Some(container) = prepared.container.get() {
-        container
-    } else {
-        let made = Box::pin(create(job, prepared)).await?;
-        prepared.container.get_or_init(|| made)
-    };
+    let (container, streams) = job.prepared()?.workplace.open(name, &job.log).await?;
     let mut sinks = job.log.sinks().ok_or(Fault::Canceled)?;
-    let mut running = Box::pin(container.run(script.text(), &mut sinks));
+    let mut running = Box::pin(container.talk(streams, script.text(), &mut sinks));
     let fault = tokio::select! {
-        ended = &mut running => return exited(ended.map_err(|fault| prepared.build.explain(fault))?),
+        ended = &mut running => return exited(ended?),
         () = out_of_time(limit) => limit.map_or(Fault::Canceled, Limit::exceeded),
         () = job.stops.script_canceled(), if cancelable => Fault::Canceled,
     };
     // With the machine's processes before it, the script that ends a job's would end those, too.
-    Box::pin(stop(container, running, job.order.settings.docker.pid_mode.is_empty())).await;
+    Box::pin(stop(&container, running, job.order.settings.docker.pid_mode.is_empty())).await;
     drop(sinks);
     if let Fault::Timeout(text) = &fault {
         job.log.warn(&format!("{text}: it was stopped before its end"));
@@ -97,13 +92,6 @@ async fn out_of_time(limit: Option<&Limit>) {
 async fn stop(container: &Container, running: impl Future, sees_only_its_own: bool) {
     let stopping = container.stop(sees_only_its_own);
     let _ = timeout(LAST_WORDS * 2, async { tokio::join!(stopping, timeout(LAST_WORDS, running)) }).await;
-}
-
-async fn create(job: &Execution, prepared: &Prepared) -> Result<Container, Fault> {
-    let mut spec = prepared.common.spec();
-    spec.aliases.clone_from(&prepared.common.aliases);
-    spec.user = job.user();
-    prepared.build.create(&job.sandbox, &job.order.settings.docker, spec).await
 }
 
 impl Execution {

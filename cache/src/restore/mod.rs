@@ -78,16 +78,17 @@ pub async fn stage<S: Store>(
     let asked = options.asked.as_ref().or(keys.first()).cloned();
     let notes = options.records.clone().zip(asked);
     let notes = notes.map(|(records, asked)| Notes { records, scope: scope.clone(), asked });
-    let (mut reasons, mut damaged) = (Vec::new(), false);
+    let (mut reasons, mut damaged, mut failed) = (Vec::new(), false, false);
     for (position, key) in keys.iter().enumerate() {
         match Box::pin(job.restore(key)).await {
             Ok(Some((restored, tree))) => {
                 let restored = Restored { exact: position == 0, reason: join(&reasons), misses: reasons, ..restored };
-                return Ok(Staged { restored, tree: Some(tree), notes, damaged });
+                return Ok(Staged { restored, tree: Some(tree), notes, damaged, failed });
             }
             Ok(None) => reasons.push(format!("no cache for {key}")),
             Err(error) => {
                 reasons.push(failure(key, &error));
+                failed = true;
                 damaged |= matches!(error, Error::Damaged { .. });
                 if is_hopeless(&error) {
                     break;
@@ -97,7 +98,7 @@ pub async fn stage<S: Store>(
     }
     let reason = join(&reasons).or_else(|| Some("no key was given".into()));
     let restored = Restored { reason, misses: reasons, ..Restored::default() };
-    Ok(Staged { restored, tree: None, notes, damaged })
+    Ok(Staged { restored, tree: None, notes, damaged, failed })
 }
 
 fn failure(key: &Key, error: &Error) -> String {

@@ -24,6 +24,8 @@ pub struct Staged {
     pub(super) notes: Option<Notes>,
     /// Whether any of the keys had something damaged.
     pub(super) damaged: bool,
+    /// Whether any of the keys was missed for another reason than that there is nothing.
+    pub(super) failed: bool,
 }
 
 /// Where the stat record goes.
@@ -55,9 +57,15 @@ impl Staged {
         &self.restored
     }
 
+    /// Tells whether a cache was missed for another reason than that there is none: trying again may help.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
     /// Renames everything into `directory`, or, if that fails, nothing.
     pub async fn commit(self, directory: &Path) -> Result<Restored, Error> {
-        let Self { restored, tree, notes, damaged } = self;
+        let Self { restored, tree, notes, damaged, .. } = self;
         let root = Root::open(directory).map_err(|error| Error::file("open the directory", directory, error))?;
         blocking(move || {
             // With a record of what is damaged, the next save would not send it again.

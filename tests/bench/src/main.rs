@@ -1,5 +1,5 @@
 //! The cache measured against its peers, and the S3 server for it: `warmstart-bench cache`, `… growth`, `… profile`, `… serve`;
-//! and the masker of logs: `warmstart-bench masker`.
+//! the masker of logs: `… masker`; jobs against `docker run`: `… jobs`.
 //!
 //! All peers run in one run against the same server, one after the other in every round, each job on a fresh file
 //! system. The report says how; see `docs/benchmarks.md`.
@@ -11,6 +11,7 @@ mod jobs;
 mod machine;
 mod masker;
 mod measure;
+mod overhead;
 mod peer;
 mod profile;
 mod report;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
-/// Measures the cache and the masker against their peers.
+/// Measures the cache and the masker against their peers, and jobs against `docker run`.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -39,6 +40,8 @@ enum Action {
     Masker,
     /// Profiles the cache with perf on both corpora and adds that to the report.
     Profile(profile::Arguments),
+    /// Measures what a job costs above `docker run` and writes that report.
+    Jobs(overhead::Arguments),
     /// Serves S3 from memory on a free port of the loopback address, which it prints.
     Serve,
 }
@@ -66,6 +69,7 @@ fn main() -> Result<()> {
         Action::Growth(arguments) => growth::run(&arguments),
         Action::Masker => masker::run(),
         Action::Profile(arguments) => profile::run(&arguments),
+        Action::Jobs(arguments) => overhead::run(&arguments),
         Action::Serve => serve(),
     }
 }

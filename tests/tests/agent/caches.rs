@@ -104,6 +104,30 @@ async fn a_policy_that_nobody_knows_fails_the_job_before_its_script_and_such_a_w
     assert!(!plain(&finished).contains("Creating cache"));
 }
 
+/// Makes every manifest of a store another.
+fn damage(directory: &std::path::Path) {
+    for entry in std::fs::read_dir(directory).expect("a directory").flatten() {
+        if entry.path().is_dir() {
+            damage(&entry.path());
+        } else if directory.ends_with("manifests") {
+            std::fs::write(entry.path(), "damaged").expect("written");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cache_that_is_there_but_was_not_restored_is_tried_again_as_often_as_the_job_says() {
+    let lone = Lone::start().await.with_cache();
+    ended(&lone.run(fill().cache(CacheSpec::new("deps", ["deps/"]))).await, JobState::Success);
+    damage(&lone.directory.path().join("store"));
+    let spec = JobSpec::script(["test ! -e deps"]).variable("RESTORE_CACHE_ATTEMPTS", "2");
+    let spec = spec.cache(CacheSpec::new("none", ["none/"]).policy("pull"));
+    let finished = lone.run(spec.cache(CacheSpec::new("deps", ["deps/"]).policy("pull"))).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "cannot restore the cache deps-non_protected; attempt 2 of 2 follows\n");
+    assert_eq!(plain(&finished).matches("attempt 2 of 2").count(), 1, "{}", plain(&finished));
+}
+
 #[tokio::test]
 async fn a_store_that_cannot_be_used_is_one_warning() {
     let lone = Lone::start().await.with(&["--cache-store", "file:///proc/no/store"]);

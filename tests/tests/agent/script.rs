@@ -2,7 +2,7 @@
 
 use crate::lone::{Lone, ended, plain, says};
 use warmstart_tests::gitlab::{JobSpec, JobState};
-use warmstart_tests::harness::{BUSYBOX, DEBIAN};
+use warmstart_tests::harness::{BUSYBOX, DEBIAN, eventually};
 
 #[tokio::test]
 async fn a_job_runs_in_busybox_and_says_so() {
@@ -137,4 +137,47 @@ async fn what_is_not_supported_yet_is_said() {
     let finished = lone.run(JobSpec::script(["true"]).variable("FF_CONCRETE", "true")).await;
     ended(&finished, JobState::Success);
     says(&finished, "WARNING: FF_CONCRETE is not supported yet");
+}
+
+#[tokio::test]
+async fn a_shell_that_reads_the_jobs_files_as_it_starts_finds_them() {
+    let lone = Lone::start().await;
+    lone.gitlab.repo("group/demo").commit(&[("env.sh", "greet() { echo hello from the project; }\n")], "Add functions");
+    let spec = JobSpec::script(["greet"]).image(DEBIAN).variable("BASH_ENV", "$CI_PROJECT_DIR/env.sh");
+    let finished = lone.run(spec).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "hello from the project\n");
+}
+
+/// Removes the build container of a job as soon as there is one, in the state that it then has.
+async fn remove_build(lone: &Lone) {
+    let executor = format!("label=warmstart.executor={}", lone.executor);
+    let kind = "label=com.gitlab.gitlab-runner.type=build";
+    let docker =
+        |arguments: &[&str]| std::process::Command::new("docker").args(arguments).output().expect("docker runs");
+    eventually("the build container is removed", async || {
+        let found = docker(&["ps", "--all", "--quiet", "--filter", &executor, "--filter", kind]).stdout;
+        let id = String::from_utf8_lossy(&found).trim().to_owned();
+        (!id.is_empty() && docker(&["rm", "--force", &id]).status.success()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_container_that_somebody_removes_before_its_script_is_made_again() {
+    let gate = tempfile::tempdir().expect("a directory");
+    let lone = Lone::start().await.with(&["--volume", &format!("{}:/gate", gate.path().display())]);
+    let wait = "echo the hook runs; while [ ! -e /gate/go ]; do sleep 0.1; done";
+    // With an entrypoint of its own it is made, but not started.
+    let spec = JobSpec::script(["echo it runs"]).image(BUSYBOX);
+    let spec = spec.set("/image/entrypoint", serde_json::json!(["/bin/busybox", "env"]));
+    let job = lone.gitlab.add_job(spec.hook("pre_get_sources_script", [wait]));
+    let agent = lone.agent();
+    lone.gitlab.wait_log_contains(job, "the hook runs\n").await;
+    remove_build(&lone).await;
+    std::fs::write(gate.path().join("go"), "").expect("written");
+    let finished = lone.gitlab.wait_finished(job).await;
+    lone.ends_clean(agent, job).await;
+    ended(&finished, JobState::Success);
+    says(&finished, "it runs\n");
 }

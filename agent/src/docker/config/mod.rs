@@ -21,7 +21,7 @@ pub enum Role {
 }
 
 /// What is particular to one container.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Spec {
     /// What it is for.
     pub role: Role,

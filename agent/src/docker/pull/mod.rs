@@ -31,6 +31,8 @@ pub struct Image {
     pub id: String,
     /// Ports that it exposes, `80/tcp`.
     pub ports: Vec<String>,
+    /// Whether it has an entrypoint.
+    pub entrypoint: bool,
 }
 
 /// Gets one image for a job.
@@ -134,8 +136,10 @@ impl Puller {
         if *name != id {
             self.voice.say(Level::Print, text);
         }
-        let ports = found.config.and_then(|config| config.exposed_ports).unwrap_or_default();
-        Image { reference: digest.unwrap_or_else(|| id.clone()), id, ports }
+        let config = found.config.unwrap_or_default();
+        let (ports, entrypoint) = (config.exposed_ports.unwrap_or_default(), config.entrypoint.unwrap_or_default());
+        let entrypoint = entrypoint.iter().any(|word| !word.is_empty());
+        Image { reference: digest.unwrap_or_else(|| id.clone()), id, ports, entrypoint }
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Fetched {
     pub found: Option<Staged>,
     /// Why the keys before it, or all, gave nothing.
     pub misses: Vec<(Key, String)>,
+    /// Whether one of the reasons is another than that there is nothing.
+    pub failed: bool,
     /// How long that took.
     pub spent: Duration,
 }
@@ -158,18 +160,27 @@ impl Caches {
     /// Waits for the next cache that has keys; one that could not be fetched ahead is fetched now. When the time
     /// for restoring is over it is a miss.
     pub async fn next(&self, wanted: &Arc<Wanted>, project: &Arc<Project>) -> Fetched {
+        let next = async {
+            match self.ahead().await {
+                Some(fetched) => fetched,
+                None => self.fetch_now(wanted, project).await,
+            }
+        };
+        self.in_time(wanted, next).await
+    }
+
+    /// Fetches one cache once more, in what is left of the time for restoring.
+    pub async fn again(&self, wanted: &Arc<Wanted>, project: &Arc<Project>) -> Fetched {
+        self.in_time(wanted, self.fetch_now(wanted, project)).await
+    }
+
+    async fn in_time(&self, wanted: &Wanted, fetching: impl Future<Output = Fetched>) -> Fetched {
         let over = || Fetched::none(wanted, &format!("not restored within {} s", self.0.timeout.as_secs()));
         if self.0.stop.is_cancelled() {
             return over();
         }
         let end = *self.0.begun.get_or_init(Instant::now) + self.0.timeout + MARGIN;
-        let next = timeout_at(end, async {
-            match self.ahead().await {
-                Some(fetched) => fetched,
-                None => self.fetch_now(wanted, project).await,
-            }
-        });
-        next.await.unwrap_or_else(|_| {
+        timeout_at(end, fetching).await.unwrap_or_else(|_| {
             self.0.stop.cancel();
             over()
         })
@@ -200,12 +211,16 @@ impl Caches {
                 Ok(staged) => {
                     let misses = keys.iter().cloned().zip(staged.restored().misses.iter().cloned());
                     fetched.misses.extend(misses);
+                    fetched.failed |= staged.failed();
                     if staged.restored().hit {
                         fetched.found = Some(staged);
                         break;
                     }
                 }
-                Err(error) => fetched.misses.push((keys[0].clone(), causes(&error))),
+                Err(error) => {
+                    fetched.failed = true;
+                    fetched.misses.push((keys[0].clone(), causes(&error)));
+                }
             }
         }
         fetched.spent = start.elapsed();

@@ -4,7 +4,7 @@ use crate::fault::Fault;
 use crate::stage::cache::ahead::Fetched;
 use crate::stage::cache::report;
 use crate::stage::cache::wanted::Wanted;
-use crate::stage::{Execution, Project};
+use crate::stage::{Attempts, Execution, Project};
 use std::sync::Arc;
 use tokio::time::Instant;
 use warmstart_cache::{Restored, Staged};
@@ -36,8 +36,17 @@ async fn restore_all(job: &Execution) {
 async fn restore_one(job: &Execution, wanted: &Arc<Wanted>, project: &Arc<Project>) {
     let start = Instant::now();
     job.log.info(&format!("Checking cache for {}...", wanted.keys[0]));
-    let fetched = job.caches.next(wanted, project).await;
+    let mut fetched = job.caches.next(wanted, project).await;
     say_misses(job, &fetched);
+    let mut attempts = Attempts::new(&job.log, job.settings.restore_cache_attempts);
+    while fetched.found.is_none() && fetched.failed {
+        let fault = Fault::System(format!("cannot restore the cache {}", wanted.name));
+        if attempts.another(fault).await.is_err() {
+            break;
+        }
+        fetched = job.caches.again(wanted, project).await;
+        say_misses(job, &fetched);
+    }
     let Some(staged) = fetched.found else { return };
     if !fetched.misses.is_empty() {
         job.log.info(&format!("Checking cache for {}...", staged.restored().key.as_deref().unwrap_or_default()));

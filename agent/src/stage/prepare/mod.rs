@@ -3,18 +3,19 @@
 mod images;
 
 use crate::docker::build::Build;
+use crate::docker::config::Spec;
 use crate::docker::container::Container;
 use crate::docker::network::{self, Network};
 use crate::docker::pull::Image;
 use crate::docker::services::{self, Service, Starter};
 use crate::docker::view::View;
 use crate::docker::volumes::{self, Plan};
+use crate::docker::workplace::{Recipe, Workplace};
 use crate::docker::{allow, helper, sandbox};
 use crate::fault::Fault;
 use crate::script;
 use crate::stage::{Common, Execution, Prepared, sidecar};
 use images::{Coming, Wanted};
-use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -44,10 +45,17 @@ pub async fn executor(job: &mut Execution) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Lets the helper container make the job's directories ready.
+/// Says where the job runs. In builds that are kept, the helper removes what the job before left for its own stages.
 pub async fn environment(job: &Execution) -> Result<(), Fault> {
     let script = script::prepare(&job.context(), &job.host.name);
-    let work = job.in_helper(&script);
+    let work = async {
+        if job.builds.shared {
+            return job.in_helper(&script).await;
+        }
+        let (inside, outside) = (&job.prepared()?.hostname, &job.host.name);
+        job.log.print(&format!("Running on {inside} via {outside}..."));
+        Ok(())
+    };
     let result = job.log.section("prepare_script", "Preparing environment", work).await;
     result.map_err(|fault| match fault {
         Fault::Exit(_) => Fault::System(format!("prepare environment: {fault}")),
@@ -92,8 +100,15 @@ async fn prepare(job: &Execution) -> Result<Prepared, Fault> {
     common.binds.extend_from_slice(sidecar::binds(job));
     furnish(&helper, &plan, &common.hosts).await?;
     let view = view(job, &helper, &plan).await?;
-    let build = build(job, image, name);
-    Ok(Prepared { helper, build, common, container: OnceLock::new(), view })
+    let hostname = if common.hostname.is_empty() { job.host.name.clone() } else { common.hostname.clone() };
+    let workplace = Workplace::begin(recipe(job, &common, build(job, image, name)));
+    Ok(Prepared { helper, hostname, workplace, view })
+}
+
+fn recipe(job: &Execution, common: &Common, build: Build) -> Recipe {
+    let spec = Spec { aliases: common.aliases.clone(), user: job.user(), ..common.spec() };
+    let (sandbox, order, attempts) = (job.sandbox.clone(), job.order.clone(), job.settings.job_section_attempts);
+    Recipe { build, spec, sandbox, order, attempts }
 }
 
 /// The helper's view of the files, where the host sees others.

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Gives the value in the middle; of an even number, the mean of the two in the middle.
-pub(super) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<_> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -23,7 +23,7 @@ pub(super) fn of(measured: &Measured, peer: &str, step: Step, figure: fn(&Cost) 
 }
 
 /// Writes the smallest and the largest value.
-pub(super) fn range(values: impl Iterator<Item = f64> + Clone) -> String {
+pub(crate) fn range(values: impl Iterator<Item = f64> + Clone) -> String {
     let (least, most) = (values.clone().fold(f64::INFINITY, f64::min), values.fold(0.0, f64::max));
     format!("{}–{}", short(least), short(most))
 }

@@ -1,7 +1,7 @@
 //! The report: everything measured, in Markdown.
 
 mod demands;
-mod figures;
+pub(crate) mod figures;
 mod growth;
 mod profile;
 
@@ -51,7 +51,7 @@ fn compare(comparison: &Comparison) -> String {
 }
 
 /// Writes a machine in one line.
-fn machine(machine: &Machine) -> String {
+pub(crate) fn machine(machine: &Machine) -> String {
     let Machine { processor, cores, memory, kernel, system, date, commit } = machine;
     format!("{date}, commit {commit}: {processor}, {cores} cores, {memory} GiB of memory, {system}, Linux {kernel}")
 }
