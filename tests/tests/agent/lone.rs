@@ -51,11 +51,18 @@ impl Lone {
 
     /// The command of an agent that takes one job.
     pub(crate) fn command(&self) -> Command {
+        let mut command = self.serving();
+        command.arg("--once");
+        command
+    }
+
+    /// The command of an agent that takes jobs until it is told to stop.
+    pub(crate) fn serving(&self) -> Command {
         let agent = binary("warmstart-agent").expect("the agent is built");
         let mut words = self.daemon.inside().iter().map(AsRef::<OsStr>::as_ref).chain([agent.as_os_str()]);
         let mut command = Command::new(words.next().expect("the agent at least"));
         command.args(words).envs(self.daemon.environment());
-        command.args(["run", "--once", "--check-interval", "1", "--image", BUSYBOX]);
+        command.args(["run", "--check-interval", "1", "--image", BUSYBOX]);
         command.args(["--pull-policy", "if-not-present", "--url", &self.gitlab.url()]);
         command.args(["--executor", &self.executor]).arg("--directory").arg(self.directory.path().join("agent"));
         command.args(&self.arguments);

@@ -7,6 +7,7 @@ mod ecr;
 mod hidden_restore;
 mod limits;
 mod lone;
+mod pipelines;
 mod pulls;
 mod script;
 mod services;
