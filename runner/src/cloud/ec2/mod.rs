@@ -2,7 +2,7 @@
 //!
 //! An instance is ours by its tag `warmstart:deployment`, and of a pool and a launch by two others. Instances come by
 //! `CreateFleet` of type `instant`, over every instance type and subnet of the pool that is not left alone
-//! ([`breakers`]), with the launch's token as `ClientToken`: the same request again names the same instances.
+//! (`breakers`), with the launch's token as `ClientToken`: the same request again names the same instances.
 
 mod answer;
 mod breakers;
