@@ -3,6 +3,7 @@
 use crate::docker::helper::Tools;
 use crate::docker::{self, labels, sandbox};
 use crate::notices::Notices;
+use crate::workspace::remove_tree;
 use anyhow::{Context, Result, bail};
 use bollard::Docker;
 use std::fs::{DirBuilder, File, TryLockError};
@@ -73,12 +74,7 @@ fn private(directory: &Path) -> std::io::Result<()> {
 }
 
 fn empty(directory: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("cannot remove old files in {}", directory.display()));
-        }
-        _ => {}
-    }
+    remove_tree(directory).with_context(|| format!("cannot remove old files in {}", directory.display()))?;
     private(directory).with_context(|| format!("cannot create the directory {}", directory.display()))
 }
 

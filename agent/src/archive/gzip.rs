@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Writes a gzip member for each file, one after the other: name = base name, comment = path.
-pub(super) fn gzip(workspace: &Workspace, paths: &[PathBuf], level: Level, out: &mut File) -> Result<(), Error> {
+pub(super) fn gzip<W: Write>(workspace: &Workspace, paths: &[PathBuf], level: Level, out: &mut W) -> Result<(), Error> {
     for path in paths {
         let (mut file, modified) = open(workspace, path, "gzip")?;
         let name = path.file_name().unwrap_or_default();
@@ -26,7 +26,7 @@ pub(super) fn gzip(workspace: &Workspace, paths: &[PathBuf], level: Level, out: 
 }
 
 /// Writes the one file as it is.
-pub(super) fn raw(workspace: &Workspace, paths: &[PathBuf], out: &mut File) -> Result<(), Error> {
+pub(super) fn raw<W: Write>(workspace: &Workspace, paths: &[PathBuf], out: &mut W) -> Result<(), Error> {
     let [path] = paths else { return Err(Error::NotOne(paths.len())) };
     let (mut file, _) = open(workspace, path, "raw")?;
     io::copy(&mut file, out)?;

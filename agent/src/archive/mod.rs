@@ -12,8 +12,7 @@ pub use collect::{Collected, Message, Severity, Wanted, collect};
 pub use unpack::{Extracted, extract};
 
 use crate::workspace::Workspace;
-use std::fs::File;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
 /// How hard to compress: `ARTIFACT_COMPRESSION_LEVEL`.
@@ -132,12 +131,12 @@ pub fn file_name(name: Option<&str>, format: Format) -> String {
 
 /// Writes an archive of the collected paths. Sockets, devices, pipes and what has vanished meanwhile are skipped by
 /// zip and refused by the others.
-pub fn write(
+pub fn write<W: Write + Seek>(
     workspace: &Workspace,
     paths: &[PathBuf],
     format: Format,
     level: Level,
-    out: &mut File,
+    out: &mut W,
 ) -> Result<(), Error> {
     match format {
         Format::Zip => pack::zip(workspace, paths, level, out),

@@ -4,8 +4,7 @@ use super::{Error, Level};
 use crate::workspace::{Kind, Stat, Workspace};
 use ::zip::write::FullFileOptions;
 use ::zip::{CompressionMethod, DateTime, System, ZipWriter};
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,12 @@ const LARGE: u64 = 0xf000_0000;
 
 /// Writes the paths in order: directories with a trailing slash, symlinks as links. What is none of these, and what
 /// has vanished, is skipped.
-pub(super) fn zip(workspace: &Workspace, paths: &[PathBuf], level: Level, out: &mut File) -> Result<(), Error> {
+pub(super) fn zip<W: Write + Seek>(
+    workspace: &Workspace,
+    paths: &[PathBuf],
+    level: Level,
+    out: &mut W,
+) -> Result<(), Error> {
     let mut zip = ZipWriter::new(BufWriter::with_capacity(1 << 18, out));
     for path in paths {
         if let Some(stat) = workspace.stat(path)? {
@@ -28,8 +32,8 @@ pub(super) fn zip(workspace: &Workspace, paths: &[PathBuf], level: Level, out: &
     Ok(())
 }
 
-fn add(
-    zip: &mut ZipWriter<BufWriter<&mut File>>,
+fn add<W: Write + Seek>(
+    zip: &mut ZipWriter<BufWriter<&mut W>>,
     workspace: &Workspace,
     path: &Path,
     stat: &Stat,

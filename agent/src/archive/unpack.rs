@@ -159,7 +159,7 @@ fn kind<R: Read>(entry: &ZipFile<'_, R>) -> Kind {
 fn attributes<R: Read>(entry: &ZipFile<'_, R>) -> Attributes {
     let usual = if entry.is_dir() { 0o755 } else { 0o644 };
     // An archive made without modes says 0.
-    let mode = entry.unix_mode().map(|mode| mode & 0o1777).filter(|mode| *mode != 0);
+    let mode = entry.unix_mode().filter(|mode| *mode != 0).map(|mode| mode & 0o1777);
     let mut attributes = Attributes { mode: Some(mode.unwrap_or(usual)), owner: None, modified: dos_time(entry) };
     for field in entry.extra_data_fields() {
         match field {

@@ -13,7 +13,6 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{CreateContainerOptions, CreateImageOptionsBuilder};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 use warmstart_api::settings;
@@ -101,7 +100,7 @@ impl Tools {
         ContainerCreateBody {
             image: Some(self.image.clone()),
             cmd: Some(vec!["bash".to_owned()]),
-            labels: Some(HashMap::from([(labels::EXECUTOR.to_owned(), executor.to_owned())])),
+            labels: Some(labels::of_the_machine(executor)),
             attach_stdin: Some(true),
             open_stdin: Some(true),
             stdin_once: Some(true),

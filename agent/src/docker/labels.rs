@@ -11,6 +11,12 @@ pub const EXECUTOR: &str = "warmstart.executor";
 /// The label by which the clean-up of one job finds what is that job's.
 pub const JOB: &str = "warmstart.job";
 
+/// Labels of what belongs to no job. What an agent leaves of it that is killed is removed as jobs' things are.
+#[must_use]
+pub fn of_the_machine(executor: &str) -> HashMap<String, String> {
+    HashMap::from([(EXECUTOR.to_owned(), executor.to_owned()), (JOB.to_owned(), "none".to_owned())])
+}
+
 const PREFIX: &str = "com.gitlab.gitlab-runner.";
 
 /// Who a job is, in Docker's eyes.

@@ -15,8 +15,10 @@ use crate::host::Host;
 use crate::log::Log;
 use crate::notices::Notices;
 use crate::stage::cache::Caches;
+use crate::stage::work::Work;
 use crate::stage::{Execution, sidecar};
 use crate::variables::{Directories, JobSettings, Variables};
+use crate::workspace::remove_tree;
 use anyhow::{Context, Result};
 use order::Order;
 use outcome::{Outcome, go_duration};
@@ -74,17 +76,17 @@ pub async fn run(host: &Arc<Host>, order: Order, owner: &Owner, interrupt: &Canc
     let _watch = AbortOnDropHandle::new(tokio::spawn(async move { watching.watch(sources).await }));
     let sandbox = prepared.sandbox.clone();
     let directory = prepared.own.clone();
-    let (verdict, caches) = match prepared.execution(host, &order, gitlab, &log, &stops) {
+    let (verdict, files) = match prepared.execution(host, &order, gitlab, &log, &stops) {
         Ok(execution) => {
-            let caches = execution.caches.clone();
-            (perform(execution, owner.clone(), &stops).await, Some(caches))
+            let files = (execution.caches.clone(), execution.work.clone());
+            (perform(execution, owner.clone(), &stops).await, Some(files))
         }
         Err(fault) => (Verdict::Ended(fault.into()), None),
     };
     if !matches!(verdict, Verdict::Stopped(Stop::Lost | Stop::GivenUp(_))) {
         sandbox.followers.end().await;
     }
-    let clean = clean(&sandbox, caches, directory, host);
+    let clean = clean(&sandbox, files, directory, host);
     let (end, ()) = tokio::join!(conclude(verdict, &log, &order), clean);
     Ok(end)
 }
@@ -158,17 +160,14 @@ fn abandon(log: &Log, end: End) -> End {
 }
 
 /// Removes the job's containers, then its files.
-async fn clean(sandbox: &Sandbox, caches: Option<Caches>, directory: PathBuf, host: &Host) {
+async fn clean(sandbox: &Sandbox, files: Option<(Caches, Work)>, directory: PathBuf, host: &Host) {
     sandbox.remove_all().await;
-    if let Some(caches) = caches {
-        caches.end().await;
+    if let Some((caches, work)) = files {
+        tokio::join!(caches.end(), work.end());
     }
     let removing = directory.clone();
-    let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(removing)).await;
-    let Ok(Err(error)) = removed else { return };
-    if error.kind() == std::io::ErrorKind::NotFound {
-        return;
-    }
+    let Ok(Err(why)) = tokio::task::spawn_blocking(move || remove_tree(&removing)).await else { return };
+    tracing::debug!("{why}: a container does it as root");
     if let Err(error) = host.tools.empty(&host.docker, &host.executor, &directory).await {
         tracing::warn!("cannot remove the builds in {}: {error:#}", directory.display());
     }
@@ -257,6 +256,7 @@ impl Prepared {
             stops: stops.clone(),
             sidecar: None,
             caches,
+            work: Work::default(),
             prepared: None,
         };
         sidecar::offer(&mut execution, &volumes);

@@ -70,26 +70,19 @@ async fn collect(job: &Execution, artifact: &Artifact) -> Result<Collected, Stri
     let wanted = Wanted { paths: expand(&artifact.paths), exclude: expand(&artifact.exclude), untracked };
     let workspace = job.workspace().map_err(|e| format!("cannot open the project directory: {e}"))?;
     let project = job.directories.project.clone();
-    blocking("collect the artifacts", move || Ok(archive::collect(&workspace, &project, &wanted))).await
+    job.work.run("collect the artifacts", move || Ok(archive::collect(&workspace, &project, &wanted))).await
 }
 
 async fn pack(job: &Execution, collected: Collected, format: Format) -> Result<NamedTempFile, String> {
     let workspace = job.workspace().map_err(|e| format!("cannot open the project directory: {e}"))?;
     let (directory, level) = (job.host.tmp.clone(), job.settings.artifact_compression);
-    let work = move || {
-        let mut file = NamedTempFile::new_in(directory).map_err(|e| causes(&e))?;
-        let written = archive::write(&workspace, &collected.paths, format, level, file.as_file_mut());
+    let work = job.work.clone();
+    let write = move || {
+        let file = NamedTempFile::new_in(directory).map_err(|e| causes(&e))?;
+        let written = archive::write(&workspace, &collected.paths, format, level, &mut work.guard(file.as_file()));
         written.map_err(|e| causes(&e)).map(|()| file)
     };
-    blocking("archive the artifacts", work).await
-}
-
-async fn blocking<T: Send + 'static>(
-    doing: &str,
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string());
-    done.flatten().map_err(|e| format!("cannot {doing}: {e}"))
+    job.work.run("archive the artifacts", write).await
 }
 
 fn tell(job: &Execution, collected: &Collected) {

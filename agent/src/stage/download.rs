@@ -41,9 +41,9 @@ async fn one(job: &Execution, dependency: &Dependency) -> Result<(), String> {
     let bytes = artifacts::download(&client, &mut file, direct).await.map_err(|e| causes(&e))?;
     let file = file.into_std().await;
     let workspace = job.workspace().map_err(|e| said("cannot open the project directory", &e))?;
-    let extracting = tokio::task::spawn_blocking(move || archive::extract(&workspace, file));
-    let extracted = extracting.await.map_err(|e| said("cannot extract the artifacts", &e))?;
-    let extracted = extracted.map_err(|e| said("cannot extract the artifacts", &e))?;
+    let file = job.work.guard(file);
+    let extract = move || archive::extract(&workspace, file).map_err(|e| causes(&e));
+    let extracted = job.work.run("extract the artifacts", extract).await?;
     let (id, entries) = (dependency.id, extracted.entries);
     job.log.print(&format!("Downloading artifacts from coordinator... ok  id={id} bytes={bytes} entries={entries}"));
     Ok(())

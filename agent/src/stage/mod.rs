@@ -10,6 +10,7 @@ pub mod prepare;
 pub mod sidecar;
 pub mod sources;
 pub mod steps;
+pub mod work;
 
 use crate::docker::attach::Sinks;
 use crate::docker::config::Spec;
@@ -64,6 +65,8 @@ pub struct Execution {
     pub sidecar: Option<sidecar::Sidecar>,
     /// The job's caches.
     pub caches: cache::Caches,
+    /// The job's threads.
+    pub work: work::Work,
     /// Made by the first stage.
     pub prepared: Option<Prepared>,
 }

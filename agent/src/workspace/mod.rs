@@ -11,6 +11,7 @@ mod tests;
 mod walk;
 
 pub use attributes::{Attributes, Kind, Stat};
+pub use remove::remove_tree;
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -20,6 +21,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+/// Bytes of a path that the kernel takes no more, Linux's own.
+const PATH_MAX: usize = 4096;
 
 /// A confined directory.
 #[derive(Debug)]
@@ -146,6 +150,10 @@ impl Workspace {
     fn stat_at(&self, path: &Path) -> rustix::io::Result<Stat> {
         if path.as_os_str().is_empty() {
             return rustix::fs::fstat(&self.root).map(Stat::from);
+        }
+        // A name whose directory can be reached is no path of its own if it is too long for the kernel.
+        if path.as_os_str().len() >= PATH_MAX {
+            return Err(Errno::NAMETOOLONG);
         }
         let (parent, name) = self.parent(path)?;
         rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map(Stat::from)

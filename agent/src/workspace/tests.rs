@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use super::{Attributes, Kind, Workspace};
+use super::{Attributes, Kind, Workspace, remove_tree};
+use rustix::fs::{Mode, OFlags};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -166,6 +167,32 @@ fn a_tree_is_removed_without_following_its_symlinks() {
     assert!(!bench.at("in/dir").exists());
     assert_eq!(fs::read_to_string(bench.at("out/file")).unwrap(), "secret");
     assert!(bench.inside.remove(p("")).is_err());
+}
+
+/// Nests directories, deeper than a path can say, a process may open, or a stack holds.
+fn nest(above: &Path, depth: usize) {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut directory = rustix::fs::open(above, flags, Mode::empty()).unwrap();
+    for _ in 0..depth {
+        rustix::fs::mkdirat(&directory, "d", Mode::RWXU).unwrap();
+        directory = rustix::fs::openat(&directory, "d", flags, Mode::empty()).unwrap();
+    }
+}
+
+#[test]
+fn a_tree_is_removed_however_deep_it_is() {
+    // In memory: there are disks on which each directory takes milliseconds.
+    let top = tempfile::tempdir_in("/dev/shm").unwrap();
+    let tree = top.path().join("tree");
+    // What has the names that the removal gives, does not disturb it.
+    fs::create_dir_all(tree.join("removed-2/full")).unwrap();
+    fs::create_dir_all(tree.join("removed-3")).unwrap();
+    fs::write(tree.join("removed-4"), "").unwrap();
+    nest(&tree, 30_000);
+    remove_tree(&tree).unwrap();
+    remove_tree(&tree).unwrap();
+    remove_tree(&top.path().join("none/tree")).unwrap();
+    assert_eq!(fs::read_dir(top.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::stage::cache::credentials;
 use crate::stage::cache::stoppable::Stoppable;
 use crate::stage::cache::wanted::{Source, Wanted};
 use crate::variables::Variables;
+use crate::workspace::remove_tree;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -256,13 +257,10 @@ impl Caches {
         let directory = self.0.directory.clone();
         let removed = tokio::task::spawn_blocking(move || {
             drop(fetched);
-            std::fs::remove_dir_all(&directory)
+            remove_tree(&directory)
         });
-        match removed.await {
-            Ok(Err(error)) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!("cannot remove {}: {error}", self.0.directory.display());
-            }
-            _ => {}
+        if let Ok(Err(error)) = removed.await {
+            tracing::warn!("cannot remove what was fetched of caches: {error}");
         }
     }
 }
