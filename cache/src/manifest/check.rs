@@ -4,7 +4,7 @@ use super::{Chunk, Content, Frame, Hole, Manifest, Node, Pack, RESERVED, Record}
 use crate::{chunk, confined::split, error::printable, pack};
 
 /// The longest path, as the kernel has it.
-const MAX_PATH: usize = 4095;
+pub(crate) const MAX_PATH: usize = 4095;
 /// The longest name and value of an attribute.
 const MAX_ATTRIBUTE: (usize, usize) = (255, 64 << 10);
 /// The longest component of a path.

@@ -10,7 +10,7 @@ mod load;
 mod record;
 
 pub(crate) use self::{
-    check::show,
+    check::{MAX_PATH, show},
     codec::MAX_STORED,
     record::{Chunk, Frame, Hole, MAX_ATTRIBUTES, Node, Pack, Record},
 };

@@ -8,12 +8,12 @@ use std::{
 };
 
 use rayon::prelude::*;
-use rustix::fs::RawDir;
+use rustix::{fs::RawDir, io::Errno};
 
 use super::{Entry, as_path, pattern::Patterns};
 use crate::{
     confined::{Kind, Meta, Root, join, meta_at},
-    manifest::RESERVED,
+    manifest::{MAX_PATH, RESERVED},
 };
 
 /// Room for some hundred names at a time.
@@ -113,6 +113,13 @@ impl Walk<'_> {
             return;
         }
         let taken = taken || (self.wanted)(as_path(&path));
+        // Its directory can be listed, but no restore takes such a path.
+        if path.len() > MAX_PATH {
+            if taken {
+                found.unreadable.push((path, Errno::NAMETOOLONG.into()));
+            }
+            return;
+        }
         if meta.kind == Kind::Directory {
             found.below.push(Directory { path: path.clone(), taken });
         }
