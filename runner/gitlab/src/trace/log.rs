@@ -3,10 +3,16 @@
 use crate::Error;
 use crate::sections::limit_notice;
 use bytes::Bytes;
+use rustix::fs::FallocateFlags;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Most bytes of the disk that are reserved for a log.
+const RESERVED: u64 = 8 << 20;
+/// Room for the notice of the limit.
+const NOTICE: u64 = 4096;
 
 /// An append-only log in an unlinked file: nothing of it stays behind, whatever happens to the process.
 #[derive(Debug)]
@@ -27,6 +33,7 @@ impl Log {
     pub(super) fn create(directory: &Path, limit: u64) -> Result<Self, Error> {
         let what = || format!("create the job's log in {}", directory.display());
         let file = tempfile::tempfile_in(directory).map_err(|source| Error::File { what: what(), source })?;
+        reserve(&file, limit);
         let checksum = crc32fast::Hasher::new();
         Ok(Self { file: Arc::new(file), bytes: 0, checksum, limit, full: false, broken: None, last: None })
     }
@@ -100,6 +107,15 @@ impl Log {
     /// A way to read what is written, without holding the log.
     pub(super) fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
+    }
+}
+
+/// Takes room on the disk for the log, up to what is usual: a job that fills the disk is told so in its log. Where the
+/// room is not to be had the log may fail later.
+fn reserve(file: &File, limit: u64) {
+    let wanted = limit.saturating_add(NOTICE).min(RESERVED);
+    if let Err(error) = rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, wanted) {
+        tracing::debug!("no room is reserved for the job's log: {error}");
     }
 }
 
