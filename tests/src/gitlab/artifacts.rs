@@ -6,7 +6,7 @@ use super::rules::Rule;
 use super::state::{Shared, State};
 use super::{access, answer};
 use axum::body::Body;
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::Response;
 use bytes::Bytes;
 use std::io::Read;
@@ -27,6 +27,8 @@ pub(super) async fn upload(shared: &Shared, call: &Call) -> Response<Body> {
 async fn parts(call: &Call) -> Result<Vec<Part>, String> {
     let mut request = Request::new(Body::from(call.body.clone()));
     *request.headers_mut() = call.headers.clone();
+    // The limit is the server's own (`Options::artifact_limit`).
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &()).await.map_err(|error| error.body_text())?;
     let mut parts = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|error| error.body_text())? {

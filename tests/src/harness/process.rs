@@ -46,6 +46,15 @@ impl Process {
         }
     }
 
+    /// The most memory that it has had so far, in bytes; 0 when it has ended.
+    #[must_use]
+    pub fn peak_memory(&self) -> u64 {
+        let status = self.child.id().and_then(|id| std::fs::read_to_string(format!("/proc/{id}/status")).ok());
+        let peak = status.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("VmHWM:")));
+        let kibibytes = peak.and_then(|text| text.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kibibytes.unwrap_or_default() * 1024
+    }
+
     /// Kills the process as a power cut would, and waits until it is gone.
     pub async fn kill(mut self) -> Result<()> {
         self.child.kill().await.context("kill")

@@ -78,8 +78,17 @@ impl Lone {
         self.try_agent().expect("an agent")
     }
 
+    /// Starts an agent that takes one job after the other, until it is told to stop.
+    pub(crate) fn steady_agent(&self) -> Process {
+        self.start_command(self.serving()).expect("an agent")
+    }
+
     fn try_agent(&self) -> Result<Process> {
-        Process::start(self.command(), &self.directory.path().join("agent.log"))
+        self.start_command(self.command())
+    }
+
+    fn start_command(&self, command: Command) -> Result<Process> {
+        Process::start(command, &self.directory.path().join("agent.log"))
     }
 
     /// Runs one job to its end, and checks that the agent broke no rule and left nothing.
@@ -99,14 +108,26 @@ impl Lone {
         self.gitlab.assert_clean();
     }
 
-    /// Checks that no container, no network and no temporary volume is left, and no build.
+    /// Checks that no container, no network and no temporary volume is left, no build and no temporary file.
     pub(crate) fn nothing_left(&self) {
+        let left = self.left();
+        assert!(left.is_empty(), "left: {left:?}");
+    }
+
+    /// Waits until nothing is left.
+    pub(crate) async fn wait_nothing_left(&self) {
+        eventually("nothing of the jobs is left", async || self.left().is_empty().then_some(())).await;
+    }
+
+    fn left(&self) -> Vec<String> {
         let label = format!("warmstart.executor={}", self.executor);
         let left = self.daemon.containers_labelled(&label).expect("docker answers");
-        let left: Vec<_> = left.into_iter().filter(|name| !is_kept(name)).collect();
-        assert!(left.is_empty(), "left in Docker: {left:?}");
-        let builds = std::fs::read_dir(self.directory.path().join("agent/builds")).expect("the directory of builds");
-        assert_eq!(builds.count(), 0, "builds are left");
+        let mut left: Vec<_> = left.into_iter().filter(|name| !is_kept(name)).collect();
+        for directory in ["agent/builds", "agent/tmp"] {
+            let files = std::fs::read_dir(self.directory.path().join(directory)).expect("a directory of the agent");
+            left.extend(files.flatten().map(|file| file.path().display().to_string()));
+        }
+        left
     }
 
     /// Waits until the job's containers run.

@@ -2,9 +2,12 @@
 
 mod artifacts;
 mod caches;
+mod cleanup;
 mod compatibility;
 mod ecr;
 mod hidden_restore;
+mod hostile;
+mod large;
 mod limits;
 mod lone;
 mod pipelines;
