@@ -272,6 +272,8 @@ fn what_a_lost_answer_would_have_named_is_found_in_the_listing() {
     let pairs = [("launch-0", "i-1"), ("launch-1", "i-2")].map(|(from, to)| (from.to_owned(), to.to_owned()));
     assert_eq!(found(&listed, &state), pairs, "each once, and none that has its name");
     assert_eq!(found(&listing(vec![running("i-1", "other")]), &state), []);
+    let stopped = listing(vec![instance("launch-1", None, Status::Stopped), instance("i-1", Some("t"), Status::Gone)]);
+    assert_eq!(found(&stopped, &state), [], "it may be just about to start");
     let own = listing(vec![instance("launch-1", None, Status::Running)]);
     assert_eq!(found(&own, &state), [("launch-1".to_owned(), "launch-1".to_owned())], "a cloud may keep our name");
 }

@@ -139,14 +139,18 @@ pub(crate) fn lost(listing: &Listing, state: &State) -> Vec<String> {
     holders.filter(|id| listing.is_over(id, launched(id))).cloned().collect()
 }
 
-/// Names what was launched after what the cloud lists of it: the name it went by, and its id.
+/// Names what was launched after what the cloud lists of it: the name it went by, and its id. What does not run may not
+/// run yet.
 #[must_use]
 pub(crate) fn found(listing: &Listing, state: &State) -> Vec<(String, String)> {
     let tokens: BTreeSet<&str> =
         state.executors.values().filter_map(|executor| executor.launch.as_ref()).map(|l| l.token.as_str()).collect();
     let launched = |token: &str, id: &str| state.executors.get(id).is_some_and(|executor| is_of(executor, token));
     let of = |token: &str| {
-        let came = |instance: &&Instance| instance.launch.as_deref() == Some(token) || launched(token, &instance.id);
+        let came = |instance: &&Instance| {
+            let ours = instance.launch.as_deref() == Some(token) || launched(token, &instance.id);
+            ours && instance.status == Status::Running
+        };
         listing.instances.iter().filter(came).map(|instance| instance.id.clone()).collect::<Vec<_>>()
     };
     tokens.into_iter().flat_map(|token| names(token, &of(token), state)).collect()

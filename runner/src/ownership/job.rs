@@ -81,6 +81,9 @@ pub struct Job {
     pub losses: u32,
     /// What is known of its log.
     pub log: Log,
+    /// How it is to end as soon as GitLab was told that it runs: that must come first.
+    #[serde(skip)]
+    pub refused: Option<End>,
     /// Whether the runner is handing its part of the log over just now.
     #[serde(skip)]
     pub detaching: bool,

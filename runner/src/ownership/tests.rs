@@ -543,6 +543,15 @@ fn a_launched_executor_goes_by_the_clouds_name_from_then_on() {
 }
 
 #[test]
+fn a_job_that_is_refused_ends_only_after_gitlab_was_told_that_it_runs() {
+    let mut desk = Desk::new();
+    desk.does(Event::Acquired(Box::new(new_job(7))));
+    assert_eq!(desk.does(Event::Fail(7, End::system("no such pool"))), []);
+    assert!(desk.does(Event::Reported(7)).contains(&Effect::Detach(7)));
+    assert!(matches!(desk.state.jobs[&7].phase, Phase::Ending(_)));
+}
+
+#[test]
 fn concurrent_ids_are_the_smallest_free_ones() {
     let mut desk = Desk::new();
     for id in [10, 20, 11, 21] {

@@ -104,14 +104,19 @@ impl Turn {
             generation: 0,
             losses: 0,
             log: Log::Live,
+            refused: None,
             detaching: false,
             phase: Phase::Waiting { reported: false },
         }
     }
 
     fn reported(&mut self, id: u64) {
-        if let Some(Job { phase: Phase::Waiting { reported }, .. }) = self.state.jobs.get_mut(&id) {
+        let Some(job) = self.state.jobs.get_mut(&id) else { return };
+        if let Phase::Waiting { reported } = &mut job.phase {
             *reported = true;
+            if let Some(end) = job.refused.take() {
+                self.end(id, end);
+            }
         }
     }
 
@@ -143,13 +148,11 @@ impl Turn {
     }
 
     fn fail(&mut self, id: u64, end: End) {
-        if self
-            .state
-            .jobs
-            .get(&id)
-            .is_some_and(|job| matches!(job.phase, Phase::Waiting { .. } | Phase::Offered { .. }))
-        {
-            self.end(id, end);
+        let Some(job) = self.state.jobs.get_mut(&id) else { return };
+        match job.phase {
+            Phase::Waiting { reported: false } => job.refused = Some(end),
+            Phase::Waiting { reported: true } | Phase::Offered { .. } => self.end(id, end),
+            Phase::Held { .. } | Phase::Scripting { .. } | Phase::Ending(_) => {}
         }
     }
 

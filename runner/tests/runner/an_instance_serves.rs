@@ -1,6 +1,6 @@
 //! `warmstart-agent instance` as a process, with the metadata service of its instance.
 
-use super::site::{INSTANCE, ROLE, Site};
+use super::site::{ROLE, Site};
 use anyhow::Result;
 use jiff::Timestamp;
 use std::net::SocketAddr;
@@ -27,9 +27,9 @@ fn agent(site: &Site, imds: &Imds) -> Result<Process> {
 
 /// An instance that the runner has launched.
 async fn instance(site: &Site) -> Result<Imds> {
-    let imds = Imds::start(INSTANCE).await?;
+    let imds = Imds::start(&site.instance).await?;
     imds.set("user-data", &serde_json::to_string(&site.user_data())?);
-    imds.set_role(ROLE, &site.sts.assume_role(ROLE, INSTANCE).await?);
+    imds.set_role(ROLE, &site.sts.assume_role(ROLE, &site.instance).await?);
     Ok(imds)
 }
 
@@ -58,7 +58,7 @@ async fn an_instance_proves_itself_and_leaves_at_once_when_aws_wants_it_back() -
     let ended = agent.wait().await?;
     assert!(ended.status.success(), "{}", ended.output);
     assert!(ended.output.contains("may be reclaimed soon"), "{}", ended.output);
-    assert!(site.desk.state().executors[INSTANCE].doomed, "it gets no more jobs");
+    assert!(site.desk.state().executors[&site.instance].doomed, "it gets no more jobs");
     Ok(())
 }
 
@@ -148,7 +148,7 @@ async fn an_instance_without_usable_user_data_says_so_in_one_line() -> Result<()
         let line = ended.output.lines().last().unwrap_or_default().to_owned();
         assert!(!ended.status.success() && line.starts_with("warmstart-agent: ") && line.contains(expected), "{line}");
     }
-    let bare = Imds::start(INSTANCE).await?;
+    let bare = Imds::start(&site.instance).await?;
     let ended = agent(&site, &bare)?.wait().await?;
     assert!(!ended.status.success() && ended.output.contains("this instance has no user-data"), "{}", ended.output);
     Ok(())

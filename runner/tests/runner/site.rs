@@ -35,6 +35,8 @@ pub(crate) const OTHER: &str = "i-00000000000000002";
 pub(crate) struct Site {
     pub(crate) sts: Sts,
     pub(crate) desk: Desk,
+    /// An instance that no other site has: agents clean up after their executor's earlier run.
+    pub(crate) instance: String,
     pub(crate) directory: TempDir,
     url: String,
     fingerprint: String,
@@ -54,7 +56,8 @@ impl Site {
         let identity = journal.identity().await?;
         let (tls, fingerprint) = server::tls(&identity)?;
         let (clock, stop) = (Clock::start(), CancellationToken::new());
-        let known = [INSTANCE, OTHER].map(|id| (id.to_owned(), Executor::new(launched(), clock.now())));
+        let instance = format!("i-{}", &uuid::Uuid::new_v4().simple().to_string()[..17]);
+        let known = [INSTANCE, OTHER, &instance].map(|id| (id.to_owned(), Executor::new(launched(), clock.now())));
         let (state, _) = restore(Rules::default(), Vec::new(), BTreeMap::from(known), clock.now());
         let (acts, todo) = mpsc::unbounded_channel();
         let desk = Desk::open(state, journal.clone(), clock, acts, stop.clone());
@@ -72,7 +75,7 @@ impl Site {
         if let Some(config) = &config {
             take_jobs(config, &journal, &identity.system_id, &desk, clock, &stop, todo).await?;
         }
-        Ok(Self { sts, desk, directory, url, fingerprint: fingerprint.to_string(), _stop: stop.drop_guard() })
+        Ok(Self { sts, desk, instance, directory, url, fingerprint: fingerprint.to_string(), _stop: stop.drop_guard() })
     }
 
     /// What the runner would write into an instance's user-data.
