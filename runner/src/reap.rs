@@ -38,15 +38,9 @@ pub async fn run(config: &Config, dry_run: bool) -> Result<Vec<String>> {
 
 /// The instances that run and that the journal does not know, by their id or their launch.
 fn orphans<'a>(instances: &'a [Instance], executors: &BTreeMap<String, Executor>, now: Time) -> Vec<&'a Instance> {
-    let launches: Vec<&str> = executors
-        .values()
-        .filter_map(|executor| executor.launch.as_ref())
-        .map(|launch| launch.token.as_str())
-        .collect();
-    let known = |instance: &Instance| {
-        let is_asked_for = instance.launch.as_deref().is_some_and(|launch| launches.contains(&launch));
-        is_asked_for || executors.contains_key(&instance.id)
-    };
+    let asked_for = |token: &str| executors.values().any(|executor| executor.awaits(token));
+    let known =
+        |instance: &Instance| executors.contains_key(&instance.id) || instance.launch.as_deref().is_some_and(asked_for);
     running(instances).filter(|instance| !known(instance) && now.since(instance.launched) >= GRACE).collect()
 }
 

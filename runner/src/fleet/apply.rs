@@ -1,5 +1,6 @@
 //! The loop that keeps the fleet: list, judge, plan, do.
 
+use super::attempts::Attempts;
 use super::launches::Launches;
 use super::plan::{Action, Policy, Why, plan};
 use super::view::{Listing, View, found, lost};
@@ -7,14 +8,10 @@ use crate::clock::{Clock, Time};
 use crate::cloud::Cloud;
 use crate::desk::Desk;
 use crate::ownership::{Event, Reply, Sharing};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// How long after something failed it is tried again.
-pub(super) const PAUSE: Duration = Duration::from_secs(5);
 
 /// Executors of one kind.
 #[derive(Clone, Debug)]
@@ -34,21 +31,19 @@ pub struct Fleet<C> {
     desk: Desk,
     clock: Clock,
     pools: Vec<Pool>,
-    launches: Launches<C>,
+    launches: Arc<Launches<C>>,
     listing: Option<Listing>,
-    ending: Ending,
+    /// Executors that are being ended.
+    ending: Attempts,
     tasks: TaskTracker,
 }
-
-/// Executors that are being ended, or until when not to try that again.
-type Ending = Arc<Mutex<BTreeMap<String, Option<Time>>>>;
 
 impl<C: Cloud> Fleet<C> {
     /// A fleet of a cloud.
     pub fn new(cloud: C, desk: Desk, clock: Clock, pools: Vec<Pool>) -> Self {
         let cloud = Arc::new(cloud);
-        let launches = Launches::new(cloud.clone(), desk.clone(), clock);
-        let (listing, ending, tasks) = (None, Ending::default(), TaskTracker::new());
+        let launches = Arc::new(Launches::new(cloud.clone(), desk.clone(), clock));
+        let (listing, ending, tasks) = (None, Attempts::default(), TaskTracker::new());
         Self { cloud, desk, clock, pools, launches, listing, ending, tasks }
     }
 
@@ -83,7 +78,6 @@ impl<C: Cloud> Fleet<C> {
             self.desk.ask(Event::Lost(executor)).await?;
         }
         let now = self.clock.now();
-        locked(&self.ending).retain(|_, until| until.is_none_or(|until| until > now));
         for pool in self.pools.clone() {
             let view = View::of(&listing, &self.desk.state(), &|name| name == pool.name);
             self.act(&pool, plan(&view, &pool.policy, now)).await?;
@@ -128,7 +122,8 @@ impl<C: Cloud> Fleet<C> {
 
     /// Ends an executor, unless it was given a job meanwhile. Removing containers takes its time: nobody waits for it.
     async fn terminate(&self, pool: &Pool, id: &str, why: Why) -> anyhow::Result<()> {
-        if locked(&self.ending).contains_key(id) || self.desk.ask(Event::Retire(id.to_owned())).await? == Reply::Stale {
+        let may_begin = self.ending.may_begin(id, self.clock.now());
+        if !may_begin || self.desk.ask(Event::Retire(id.to_owned())).await? == Reply::Stale {
             return Ok(());
         }
         if why == Why::HungInBoot {
@@ -137,7 +132,7 @@ impl<C: Cloud> Fleet<C> {
             let obstacle = format!("executor {id} did not come up: {}", last_line(&tail));
             self.desk.ask(Event::Obstacle(pool.name.clone(), obstacle)).await?;
         }
-        locked(&self.ending).insert(id.to_owned(), None);
+        self.ending.begin(id);
         let (cloud, desk, clock, ending) = (self.cloud.clone(), self.desk.clone(), self.clock, self.ending.clone());
         let id = id.to_owned();
         self.tasks.spawn(async move {
@@ -145,20 +140,16 @@ impl<C: Cloud> Fleet<C> {
                 Ok(()) => {
                     tracing::info!(executor = id, "executor is gone: {}", why.text());
                     desk.tell(Event::Removed(id.clone())).await;
-                    locked(&ending).remove(&id);
+                    ending.done(&id);
                 }
                 Err(error) => {
                     tracing::error!(executor = id, "cannot end an executor: {error}; trying again");
-                    locked(&ending).insert(id, Some(clock.now() + PAUSE));
+                    ending.failed(&id, clock.now());
                 }
             }
         });
         Ok(())
     }
-}
-
-fn locked(ending: &Ending) -> std::sync::MutexGuard<'_, BTreeMap<String, Option<Time>>> {
-    ending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn last_line(text: &str) -> &str {

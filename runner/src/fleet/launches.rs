@@ -1,8 +1,9 @@
 //! Launches: journalled first, then asked for, again with the same token as long as nobody knows what came of them.
 
-use super::apply::{PAUSE, Pool};
-use super::view::{is_of, names};
-use crate::clock::{Clock, Time};
+use super::apply::Pool;
+use super::attempts::Attempts;
+use super::view::names;
+use crate::clock::Clock;
 use crate::cloud::{Cloud, Failed, Launched, Order, Seed};
 use crate::desk::Desk;
 use crate::journal::random_hex;
@@ -19,28 +20,24 @@ pub(super) struct Launches<C> {
     cloud: Arc<C>,
     desk: Desk,
     clock: Clock,
-    shared: Arc<Mutex<Shared>>,
-    tasks: TaskTracker,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    /// The tokens whose answers are awaited, and until when not to ask again with others.
-    calls: BTreeMap<String, Option<Time>>,
-    /// Until when a pool launches nothing.
-    paused: BTreeMap<String, Time>,
+    /// By their tokens.
+    calls: Attempts,
+    /// Pools that rest, since their last launch failed.
+    pools: Attempts,
     /// Seeds that were never given to the cloud.
-    fresh: BTreeMap<String, Seed>,
+    fresh: Mutex<BTreeMap<String, Seed>>,
+    tasks: TaskTracker,
 }
 
 impl<C: Cloud> Launches<C> {
     pub(super) fn new(cloud: Arc<C>, desk: Desk, clock: Clock) -> Self {
-        Self { cloud, desk, clock, shared: Arc::default(), tasks: TaskTracker::new() }
+        let (calls, pools, fresh) = Default::default();
+        Self { cloud, desk, clock, calls, pools, fresh, tasks: TaskTracker::new() }
     }
 
     /// Journals a launch of so many executors; [`Self::call`] makes it.
     pub(super) async fn begin(&self, pool: &Pool, count: usize) -> anyhow::Result<()> {
-        if locked(&self.shared).paused.get(&pool.name).is_some_and(|until| self.clock.now() < *until) {
+        if !self.pools.may_begin(&pool.name, self.clock.now()) {
             return Ok(());
         }
         let launch = Launch { token: random_hex()[..24].to_owned(), count };
@@ -53,13 +50,13 @@ impl<C: Cloud> Launches<C> {
                 sharing: pool.sharing,
             };
             self.desk.ask(Event::Launching(seed.id.clone(), Box::new(new))).await?;
-            locked(&self.shared).fresh.insert(seed.id.clone(), seed);
+            self.fresh().insert(seed.id.clone(), seed);
         }
         Ok(())
     }
 
     /// Makes every launch whose answer is neither here nor awaited.
-    pub(super) fn call(&self, pools: &[Pool]) {
+    pub(super) fn call(self: &Arc<Self>, pools: &[Pool]) {
         let state = self.desk.state();
         for order in orders(&state.executors) {
             let known = pools.iter().any(|pool| pool.name == order.pool);
@@ -71,67 +68,65 @@ impl<C: Cloud> Launches<C> {
 
     /// The order with its seeds as they were made, unless it is under way or has just failed.
     fn take(&self, mut order: Order) -> Option<Order> {
-        let mut shared = locked(&self.shared);
-        let now = self.clock.now();
-        match shared.calls.get(&order.launch.token) {
-            Some(None) => return None,
-            Some(Some(until)) if now < *until => return None,
-            _ => {}
+        if !self.calls.may_begin(&order.launch.token, self.clock.now()) {
+            return None;
         }
+        let mut fresh = self.fresh();
         for seed in &mut order.seeds {
-            if let Some(fresh) = shared.fresh.remove(&seed.id) {
-                *seed = fresh;
+            if let Some(made) = fresh.remove(&seed.id) {
+                *seed = made;
             }
         }
-        shared.calls.insert(order.launch.token.clone(), None);
         Some(order)
     }
 
-    fn spawn(&self, order: Order) {
-        let (cloud, desk, clock, shared) = (self.cloud.clone(), self.desk.clone(), self.clock, self.shared.clone());
+    fn spawn(self: &Arc<Self>, order: Order) {
+        let this = self.clone();
+        self.calls.begin(&order.launch.token);
         self.tasks.spawn(async move {
-            let token = order.launch.token.clone();
-            let until = match cloud.launch(&order).await {
-                Ok(launched) => settle(&desk, &clock, &shared, &order, launched).await,
-                Err(Failed::Refused(why)) => {
-                    let launched = Launched { obstacle: Some(why), ..Launched::default() };
-                    settle(&desk, &clock, &shared, &order, launched).await
-                }
-                Err(Failed::Unsure(why)) => {
-                    tracing::error!(pool = order.pool, "{why}; asking again with the same token");
-                    desk.tell(Event::Obstacle(order.pool.clone(), why)).await;
-                    Some(clock.now() + PAUSE)
-                }
+            let launched = match this.cloud.launch(&order).await {
+                Ok(launched) => launched,
+                Err(Failed::Refused(why)) => Launched { obstacle: Some(why), ..Launched::default() },
+                Err(Failed::Unsure(why)) => return this.unsure(&order, why).await,
             };
-            let mut shared = locked(&shared);
-            shared.calls.remove(&token);
-            shared.calls.extend(until.map(|until| (token, Some(until))));
+            this.settle(&order, launched).await;
+            this.calls.done(&order.launch.token);
         });
     }
-}
 
-/// Names what was started, forgets what was not.
-async fn settle(desk: &Desk, clock: &Clock, shared: &Mutex<Shared>, order: &Order, launched: Launched) -> Option<Time> {
-    let token = &order.launch.token;
-    for (from, to) in names(token, &launched.executors, &desk.state()) {
-        tracing::info!(executor = to, pool = order.pool, "executor is starting");
-        desk.tell(Event::Named(from, to)).await;
+    /// Nobody knows what came of it.
+    async fn unsure(&self, order: &Order, why: String) {
+        tracing::error!(pool = order.pool, "{why}; asking again with the same token");
+        self.desk.tell(Event::Obstacle(order.pool.clone(), why)).await;
+        self.calls.failed(&order.launch.token, self.clock.now());
     }
-    if let Some(why) = launched.obstacle {
-        tracing::warn!(pool = order.pool, "{why}");
-        if !launched.elsewhere {
-            locked(shared).paused.insert(order.pool.clone(), clock.now() + PAUSE);
+
+    /// Names what was started, forgets what was not.
+    async fn settle(&self, order: &Order, launched: Launched) {
+        let (desk, token) = (&self.desk, &order.launch.token);
+        for (from, to) in names(token, &launched.executors, &desk.state()) {
+            tracing::info!(executor = to, pool = order.pool, "executor is starting");
+            desk.tell(Event::Named(from, to)).await;
         }
-        desk.tell(Event::Obstacle(order.pool.clone(), why)).await;
+        if let Some(why) = launched.obstacle {
+            tracing::warn!(pool = order.pool, "{why}");
+            if !launched.elsewhere {
+                self.pools.failed(&order.pool, self.clock.now());
+            }
+            desk.tell(Event::Obstacle(order.pool.clone(), why)).await;
+        }
+        for id in unnamed(token, &desk.state().executors) {
+            desk.tell(Event::Removed(id)).await;
+        }
     }
-    for id in unnamed(token, &desk.state().executors) {
-        desk.tell(Event::Removed(id)).await;
+
+    fn fresh(&self) -> MutexGuard<'_, BTreeMap<String, Seed>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    None
 }
 
 fn unnamed(token: &str, executors: &BTreeMap<String, Executor>) -> Vec<String> {
-    executors.iter().filter(|(_, executor)| is_of(executor, token)).map(|(id, _)| id.clone()).collect()
+    executors.iter().filter(|(_, executor)| executor.awaits(token)).map(|(id, _)| id.clone()).collect()
 }
 
 /// The launches that executors without a name wait for.
@@ -147,10 +142,6 @@ fn orders(executors: &BTreeMap<String, Executor>) -> Vec<Order> {
         order.seeds.push(Seed { id: id.clone(), token: None });
     }
     orders.into_values().collect()
-}
-
-fn locked(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// SHA-256 of a token, 64 hex digits: what is journalled of it.

@@ -5,6 +5,7 @@
 //! goes by a name of ours until the cloud has said its id.
 
 mod apply;
+mod attempts;
 mod launches;
 mod plan;
 mod view;

@@ -125,16 +125,16 @@ pub fn plan(view: &View, policy: &Policy, now: Time) -> Vec<Action> {
     let busy = view.executors.iter().filter(|seen| seen.standing == Standing::Busy).count();
     let wanted = policy.idle_wanted(busy + view.unserved);
     actions.extend(surplus(view, policy, wanted, &actions, now));
-    let touched = |id: &str| actions.iter().any(|action| subject(action) == Some(id));
-    let coming = |seen: &&Seen| matches!(seen.standing, Standing::Intent | Standing::Booting) && !touched(&seen.id);
+    let coming =
+        |seen: &&Seen| matches!(seen.standing, Standing::Intent | Standing::Booting) && !is_touched(&seen.id, &actions);
     let coming = view.executors.iter().filter(coming).count();
     let unserved = view.unserved.saturating_sub(coming);
-    let missing = (view.unserved + wanted).saturating_sub(coming + free(view, &actions).len());
+    let missing = (view.unserved + wanted).saturating_sub(coming + free(view, &actions).len()).max(unserved);
     let room = policy.max.saturating_sub(view.executors.len());
     let room_to_come = (policy.max + actions.len()).saturating_sub(view.executors.len());
     let evicted = evict(view, unserved.saturating_sub(room_to_come), &actions);
-    if missing.max(unserved).min(room) > 0 {
-        actions.push(Action::Launch(missing.max(unserved).min(room)));
+    if missing.min(room) > 0 {
+        actions.push(Action::Launch(missing.min(room)));
     }
     actions.extend(evicted);
     actions
@@ -142,9 +142,8 @@ pub fn plan(view: &View, policy: &Policy, now: Time) -> Vec<Action> {
 
 /// The idle executors that no waiting job will take and nothing else is done about, longest idle first.
 fn free(view: &View, actions: &[Action]) -> Vec<(Time, String)> {
-    let touched = |id: &str| actions.iter().any(|action| subject(action) == Some(id));
     let idle = |seen: &Seen| match seen.standing {
-        Standing::Idle { since, claimed: false, .. } if !seen.spent && !touched(&seen.id) => {
+        Standing::Idle { since, claimed: false, .. } if !seen.spent && !is_touched(&seen.id, actions) => {
             Some((since, seen.id.clone()))
         }
         _ => None,
@@ -162,11 +161,12 @@ fn surplus(view: &View, policy: &Policy, wanted: usize, actions: &[Action], now:
     over.map(|(_, id)| Action::Terminate(id, Why::Idle)).collect()
 }
 
-fn subject(action: &Action) -> Option<&str> {
-    match action {
-        Action::Terminate(id, _) | Action::Forget(id) => Some(id),
-        Action::Launch(_) => None,
-    }
+/// Whether something is done about an executor already.
+fn is_touched(id: &str, actions: &[Action]) -> bool {
+    actions.iter().any(|action| match action {
+        Action::Terminate(subject, _) | Action::Forget(subject) => subject == id,
+        Action::Launch(_) => false,
+    })
 }
 
 /// The idle executors that no waiting job can use, longest idle first, as many as there are jobs without room.

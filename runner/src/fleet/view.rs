@@ -145,7 +145,7 @@ pub(crate) fn lost(listing: &Listing, state: &State) -> Vec<String> {
 pub(crate) fn found(listing: &Listing, state: &State) -> Vec<(String, String)> {
     let tokens: BTreeSet<&str> =
         state.executors.values().filter_map(|executor| executor.launch.as_ref()).map(|l| l.token.as_str()).collect();
-    let launched = |token: &str, id: &str| state.executors.get(id).is_some_and(|executor| is_of(executor, token));
+    let launched = |token: &str, id: &str| state.executors.get(id).is_some_and(|executor| executor.awaits(token));
     let of = |token: &str| {
         let came = |instance: &&Instance| {
             let ours = instance.launch.as_deref() == Some(token) || launched(token, &instance.id);
@@ -159,14 +159,9 @@ pub(crate) fn found(listing: &Listing, state: &State) -> Vec<(String, String)> {
 /// Gives each executor of a launch to one that is still without a name.
 #[must_use]
 pub(crate) fn names(token: &str, ids: &[String], state: &State) -> Vec<(String, String)> {
-    let waiting = state.executors.iter().filter(|(_, executor)| is_of(executor, token)).map(|(id, _)| id);
+    let waiting = state.executors.iter().filter(|(_, executor)| executor.awaits(token)).map(|(id, _)| id);
     let (same, waiting): (Vec<_>, Vec<_>) = waiting.partition(|id| ids.contains(id));
     let free = ids.iter().filter(|id| !state.executors.contains_key(*id));
     let given = waiting.into_iter().zip(free).map(|(from, to)| (from.clone(), to.clone()));
     same.into_iter().map(|id| (id.clone(), id.clone())).chain(given).collect()
-}
-
-/// Whether an executor is still without a name, and of this launch.
-pub(super) fn is_of(executor: &Executor, token: &str) -> bool {
-    executor.launch.as_ref().is_some_and(|launch| launch.token == token)
 }

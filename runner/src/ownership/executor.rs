@@ -127,6 +127,12 @@ impl Executor {
         }
     }
 
+    /// Whether it is still without a name, and of this launch.
+    #[must_use]
+    pub fn awaits(&self, token: &str) -> bool {
+        self.launch.as_ref().is_some_and(|launch| launch.token == token)
+    }
+
     /// Whether it gets no more jobs.
     #[must_use]
     pub fn is_spent(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What an answer of `CreateFleet` says.
 
 use super::breakers::{Choice, Market, Place, Refusal};
-use aws_sdk_ec2::types::{CreateFleetError, FleetLaunchTemplateOverrides};
+use aws_sdk_ec2::types::{CreateFleetError, LaunchTemplateAndOverridesResponse};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Codes that mean: not there, not now. <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>
@@ -19,36 +19,42 @@ const CAPACITY: &[&str] = &[
 const QUOTA: &[&str] =
     &["InstanceLimitExceeded", "VcpuLimitExceeded", "MaxSpotInstanceCountExceeded", "MaxSpotFleetRequestCountExceeded"];
 
-/// Whether a code is one of a quota.
-pub(super) fn is_quota(code: &str) -> bool {
-    QUOTA.contains(&code)
-}
-
 /// Whether a code is one of missing capacity.
 pub(super) fn is_capacity(code: &str) -> bool {
     CAPACITY.contains(&code)
 }
 
+/// What the code of an error that stands in place of an answer says about later requests.
+pub(super) fn refusals_of_all(choice: &Choice, code: &str) -> Vec<Refusal> {
+    match code {
+        code if QUOTA.contains(&code) => vec![Refusal::Quota],
+        code if is_capacity(code) => everywhere(choice),
+        _ => Vec::new(),
+    }
+}
+
+fn everywhere(choice: &Choice) -> Vec<Refusal> {
+    choice.places.iter().cloned().map(Refusal::Capacity).collect()
+}
+
 /// What the errors of an answer say about later requests. A fleet that got nothing and does not say where found
 /// nothing anywhere.
 pub(super) fn refusals(choice: &Choice, errors: &[CreateFleetError], started: usize) -> Vec<Refusal> {
-    if errors.iter().filter_map(CreateFleetError::error_code).any(is_quota) {
+    if errors.iter().filter_map(CreateFleetError::error_code).any(|code| QUOTA.contains(&code)) {
         return vec![Refusal::Quota];
     }
     let capacity = errors.iter().filter(|error| error.error_code().is_some_and(is_capacity));
-    let named: BTreeSet<Place> = capacity.filter_map(|error| place(choice, overrides(error)?)).collect();
+    let named: BTreeSet<Place> =
+        capacity.filter_map(|error| place(choice, error.launch_template_and_overrides())).collect();
     if named.is_empty() && errors.is_empty() && started == 0 {
-        return choice.places.iter().cloned().map(Refusal::Capacity).collect();
+        return everywhere(choice);
     }
     named.into_iter().map(Refusal::Capacity).collect()
 }
 
-fn overrides(error: &CreateFleetError) -> Option<&FleetLaunchTemplateOverrides> {
-    error.launch_template_and_overrides()?.overrides()
-}
-
-/// The place that overrides name, of those asked for.
-pub(super) fn place(choice: &Choice, overrides: &FleetLaunchTemplateOverrides) -> Option<Place> {
+/// The place that an instance or an error names, of those asked for.
+pub(super) fn place(choice: &Choice, named: Option<&LaunchTemplateAndOverridesResponse>) -> Option<Place> {
+    let overrides = named?.overrides()?;
     let (instance_type, subnet) = (overrides.instance_type()?.as_str(), overrides.subnet_id()?);
     let mut places = choice.places.iter();
     places.find(|place| place.instance_type == instance_type && place.subnet == subnet).cloned()

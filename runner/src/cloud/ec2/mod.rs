@@ -17,7 +17,6 @@ use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::operation::create_fleet::CreateFleetOutput;
-use aws_sdk_ec2::operation::create_fleet::builders::CreateFleetInputBuilder;
 use aws_sdk_ec2::types::{self, Filter, InstanceStateName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -95,8 +94,7 @@ impl Ec2 {
             answer.instances().iter().flat_map(types::CreateFleetInstance::instance_ids).cloned().collect();
         let mut breakers = locked(&self.breakers);
         for instance in answer.instances() {
-            let overrides = instance.launch_template_and_overrides().and_then(|template| template.overrides());
-            if let Some(place) = overrides.and_then(|overrides| answer::place(choice, overrides)) {
+            if let Some(place) = answer::place(choice, instance.launch_template_and_overrides()) {
                 breakers.started(choice.market, &place);
             }
         }
@@ -128,22 +126,17 @@ impl Ec2 {
 
     /// An error instead of an answer.
     fn failed(&self, choice: &Choice, code: Option<&str>, text: String) -> Failed {
-        let now = self.clock.now();
         match code {
-            Some(code) if answer::is_quota(code) => {
-                locked(&self.breakers).refused(choice.market, &breakers::Refusal::Quota, now);
-            }
-            Some(code) if answer::is_capacity(code) => {
-                let mut breakers = locked(&self.breakers);
-                for place in &choice.places {
-                    breakers.refused(choice.market, &breakers::Refusal::Capacity(place.clone()), now);
-                }
-            }
             // The first request was done: its instances are listed soon, with their launch.
-            Some("IdempotentParameterMismatch") | None => return Failed::Unsure(text),
-            Some(_) => {}
+            Some("IdempotentParameterMismatch") | None => Failed::Unsure(text),
+            Some(code) => {
+                let (mut breakers, now) = (locked(&self.breakers), self.clock.now());
+                for refusal in answer::refusals_of_all(choice, code) {
+                    breakers.refused(choice.market, &refusal, now);
+                }
+                Failed::Refused(text)
+            }
         }
-        Failed::Refused(text)
     }
 }
 
@@ -170,7 +163,7 @@ impl Cloud for Ec2 {
         let (token, count) = (&order.launch.token, order.launch.count);
         let request =
             request::create_fleet(&self.config, &order.pool, machines, &choice, token, count, &self.user_data);
-        let answered = Box::pin(send(&self.client, request)).await;
+        let answered = Box::pin(request.send_with(&self.client)).await;
         let result = match answered {
             Ok(answer) => Ok(self.learn(machines, &choice, order, &answer)),
             Err(error) => {
@@ -244,13 +237,6 @@ fn bounded(loader: ConfigLoader) -> ConfigLoader {
         .operation_attempt_timeout(Duration::from_secs(20))
         .operation_timeout(Duration::from_mins(1));
     loader.timeout_config(timeouts.build())
-}
-
-async fn send(
-    client: &Client,
-    request: CreateFleetInputBuilder,
-) -> Result<CreateFleetOutput, SdkError<aws_sdk_ec2::operation::create_fleet::CreateFleetError>> {
-    request.send_with(client).await
 }
 
 /// The zone of each subnet of the pools.
