@@ -20,6 +20,7 @@ pub mod flags;
 pub mod info;
 pub mod mask;
 pub mod payload;
+pub mod roots;
 pub mod secret;
 pub mod sections;
 mod timing;

@@ -4,7 +4,7 @@ use super::answer::message;
 use super::retry;
 use super::{ClientCertificate, Options};
 use crate::info::user_agent;
-use crate::{Error, Timing};
+use crate::{Error, Timing, roots};
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::{Certificate, ClientBuilder, Method, RequestBuilder, Response, StatusCode, Url, tls};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -208,21 +208,13 @@ pub(crate) fn shown(url: &Url) -> String {
     format!("{}://{host}{port}{}", url.scheme(), url.path())
 }
 
-/// A pool of connections. A machine without any CA file gets Mozilla's roots, which are compiled in: a static binary
-/// in an empty image must work too.
+/// A pool of connections.
 fn connect(options: &Options) -> Result<reqwest::Client, String> {
-    let extra = certificates(options)?;
-    let system = builder(options)?.tls_certs_merge(extra.clone()).build();
-    system.or_else(|error| {
-        tracing::debug!(%error, "no CA certificates on this machine, using Mozilla's");
-        let mozilla = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-        let mozilla = mozilla.filter_map(|certificate| Certificate::from_der(certificate).ok());
-        let all = builder(options)?.tls_certs_only(mozilla.chain(extra));
-        all.build().map_err(|error| reasons(&error))
-    })
+    let (extra, identity) = (certificates(options)?, identity(options)?);
+    roots::connect(|| builder(options, identity.clone()), &extra).map_err(|error| reasons(&error))
 }
 
-fn builder(options: &Options) -> Result<ClientBuilder, String> {
+fn builder(options: &Options, identity: Option<tls::Identity>) -> ClientBuilder {
     let builder = reqwest::Client::builder()
         .user_agent(user_agent())
         .redirect(reqwest::redirect::Policy::none())
@@ -231,9 +223,16 @@ fn builder(options: &Options) -> Result<ClientBuilder, String> {
         .tcp_keepalive(Duration::from_secs(30))
         .pool_idle_timeout(Duration::from_secs(90))
         .tls_version_min(tls::Version::TLS_1_2);
-    let Some(ClientCertificate { certificate, key }) = &options.client_certificate else { return Ok(builder) };
+    match identity {
+        Some(identity) => builder.identity(identity),
+        None => builder,
+    }
+}
+
+fn identity(options: &Options) -> Result<Option<tls::Identity>, String> {
+    let Some(ClientCertificate { certificate, key }) = &options.client_certificate else { return Ok(None) };
     let identity = tls::Identity::from_pem(format!("{certificate}\n{}\n", key.expose()).as_bytes());
-    Ok(builder.identity(identity.map_err(|error| format!("the client certificate: {}", reasons(&error)))?))
+    identity.map(Some).map_err(|error| format!("the client certificate: {}", reasons(&error)))
 }
 
 fn certificates(options: &Options) -> Result<Vec<Certificate>, String> {

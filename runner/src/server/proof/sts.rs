@@ -6,11 +6,12 @@ use super::request::headers;
 use super::role::Role;
 use anyhow::{Context, Result, ensure};
 use reqwest::header::HeaderMap;
-use reqwest::{Certificate, Client, ClientBuilder};
+use reqwest::{Client, ClientBuilder};
 use std::time::Duration;
 use url::Url;
 use warmstart_api::Register;
 use warmstart_api::proof::{self, BODY};
+use warmstart_gitlab::roots;
 
 /// How long STS may take.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -31,7 +32,7 @@ impl Sts {
     /// Asks at `endpoint`, `https://sts.<region>.amazonaws.com`, about executors of `deployment` that have `role`.
     pub fn new(endpoint: Url, deployment: String, role: Role) -> Result<Self> {
         ensure!(endpoint.path() == "/" && endpoint.has_host(), "`{endpoint}` is not of the form https://host");
-        Ok(Self { http: connect().context("prepare calls to STS")?, endpoint, deployment, role })
+        Ok(Self { http: roots::connect(builder, &[]).context("prepare calls to STS")?, endpoint, deployment, role })
     }
 
     /// Whether the proof was made for this registration, on the instance that it names.
@@ -67,14 +68,6 @@ impl Sts {
             Reading::Trouble(why) => Err(Doubt::Unknown(format!("STS at {} answered {why}", self.endpoint))),
         }
     }
-}
-
-/// A machine without any CA file gets Mozilla's roots, as for calls to GitLab.
-fn connect() -> reqwest::Result<Client> {
-    builder().build().or_else(|_| {
-        let mozilla = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
-        builder().tls_certs_only(mozilla.filter_map(|certificate| Certificate::from_der(certificate).ok())).build()
-    })
 }
 
 fn builder() -> ClientBuilder {
