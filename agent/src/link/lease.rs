@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use warmstart_api::client::{Error, Link};
+use warmstart_api::client::Error;
 use warmstart_api::{Heartbeat, Holding, Registered};
 
 /// A job that the runner assigned, as long as it is this agent's. Clones share it; heartbeats end with the last.
@@ -26,7 +26,6 @@ pub struct Lease {
 
 #[derive(Debug)]
 struct State {
-    link: Link,
     holding: Holding,
     /// How this run announces itself when the session is lost.
     announcement: Announcement,
@@ -46,7 +45,6 @@ impl Lease {
     pub fn begin(announcement: &Announcement, registered: &Registered, holding: Holding) -> Self {
         let lease = Duration::from_millis(registered.lease_ms);
         let state = Arc::new(State {
-            link: announcement.link.clone(),
             holding,
             announcement: announcement.clone(),
             every: Duration::from_millis(registered.heartbeat_ms.max(1)),
@@ -77,7 +75,7 @@ impl Lease {
             if left.is_zero() {
                 return Err(Stop::GivenUp("the runner did not open the barrier in time".to_owned()));
             }
-            match self.state.link.script(self.state.holding, left).await {
+            match self.state.announcement.link.script(self.state.holding, left).await {
                 Ok(()) => {
                     self.state.open.store(true, Ordering::SeqCst);
                     return Ok(());
@@ -132,7 +130,7 @@ impl State {
         let heartbeat = Heartbeat { holding: self.holding, section };
         let asked = Instant::now();
         let within = if self.open.load(Ordering::SeqCst) { self.lease } else { self.left() };
-        match self.link.heartbeat(&heartbeat, within).await {
+        match self.announcement.link.heartbeat(&heartbeat, within).await {
             Ok(()) => self.renew(asked),
             Err(Error::Stale(_)) => return Err(Stop::Lost),
             Err(Error::Session(_)) => self.register_again().await?,

@@ -57,7 +57,7 @@ pub async fn serve(service: Service) -> Result<()> {
         let watching = notice::watch(metadata, host.notices.clone());
         AbortOnDropHandle::new(tokio::spawn(async move { tokio::join!(heeding, watching) }))
     });
-    let agent = Agent { link: announcement.link.clone(), host, announcement, signals, _watching: watching };
+    let agent = Agent { host, announcement, signals, _watching: watching };
     Box::pin(agent.serve()).await
 }
 
@@ -75,7 +75,6 @@ async fn heed(link: Link, notices: Notices, signals: Signals) {
 }
 
 struct Agent {
-    link: Link,
     host: Arc<Host>,
     announcement: Announcement,
     signals: Signals,
@@ -89,7 +88,7 @@ impl Agent {
         loop {
             let limit = Duration::from_millis(registered.contact_limit_ms);
             let answer = tokio::select! {
-                answer = self.link.next(limit) => answer,
+                answer = self.announcement.link.next(limit) => answer,
                 () = self.signals.quit() => return self.leave().await,
             };
             match answer {
@@ -122,7 +121,7 @@ impl Agent {
     async fn take(&self, assignment: Assignment, registered: &Registered) {
         let holding = assignment.holding;
         let lease = Duration::from_millis(registered.lease_ms);
-        match self.link.ack(holding, lease).await {
+        match self.announcement.link.ack(holding, lease).await {
             Ok(()) => {}
             Err(error) => return tracing::warn!(job = holding.job, "job is not ours: {}", causes(&error)),
         }
@@ -157,7 +156,7 @@ impl Agent {
         }
         let release = Release { holding, outcome };
         loop {
-            match self.link.release(&release, within).await {
+            match self.announcement.link.release(&release, within).await {
                 Err(Error::Session(_)) => match self.announce(within).await {
                     Ok(_) => {}
                     Err(error) => return tracing::warn!("cannot release the job: {error:#}"),
@@ -171,7 +170,7 @@ impl Agent {
     /// Says goodbye. Work that waits for this executor goes to another one.
     async fn leave(&self) -> Result<()> {
         tracing::info!("taking no more jobs");
-        if let Err(error) = self.link.leave(GOODBYE).await {
+        if let Err(error) = self.announcement.link.leave(GOODBYE).await {
             tracing::info!("left without the runner's leave: {}", causes(&error));
         }
         Ok(())
