@@ -9,12 +9,13 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, futimens, linkat,
-        mkdirat, openat, readlinkat, symlinkat, utimensat,
+        AtFlags, Gid, Mode, OFlags, Uid, chownat, fchmod, fchown, futimens, linkat, mkdirat, openat, readlinkat,
+        symlinkat, utimensat,
     },
     io::Errno,
 };
 
+use super::dress::modified;
 use crate::confined::{Kind, Meta, Root, join, names};
 
 /// Copies these names of a directory with all that is below them, and with owners, modes, times and hard links.
@@ -80,7 +81,7 @@ fn symlink(from: &OwnedFd, to: &OwnedFd, name: &[u8], meta: &Meta) -> io::Result
     symlinkat(readlinkat(from, name, Vec::new())?, to, name)?;
     let (uid, gid) = owner(meta);
     tolerate(chownat(to, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))?;
-    Ok(utimensat(to, name, &times(meta), AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(utimensat(to, name, &modified(meta.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Owner first: a change of it takes bits of the mode.
@@ -88,16 +89,11 @@ fn dress(handle: impl AsFd, meta: &Meta) -> io::Result<()> {
     let (uid, gid) = owner(meta);
     tolerate(fchown(&handle, uid, gid))?;
     fchmod(&handle, Mode::from_raw_mode(meta.mode))?;
-    Ok(futimens(&handle, &times(meta))?)
+    Ok(futimens(&handle, &modified(meta.mtime))?)
 }
 
 fn owner(meta: &Meta) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
-}
-
-fn times(meta: &Meta) -> Timestamps {
-    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    Timestamps { last_access: omit, last_modification: Timespec { tv_sec: meta.mtime.0, tv_nsec: meta.mtime.1.into() } }
 }
 
 /// What is mounted may know no owners, or not those of the tree.

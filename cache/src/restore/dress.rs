@@ -51,8 +51,13 @@ impl Fresh {
 }
 
 pub(super) fn times(record: &Record<'_>) -> Timestamps {
+    modified(record.mtime)
+}
+
+/// The time of modification alone, of seconds and nanoseconds.
+pub(super) fn modified((seconds, nanoseconds): (i64, u32)) -> Timestamps {
     let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let mtime = Timespec { tv_sec: record.mtime.0, tv_nsec: record.mtime.1.into() };
+    let mtime = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
     Timestamps { last_access: omit, last_modification: mtime }
 }
 
