@@ -2,8 +2,8 @@
 //!
 //! Every bucket exists and every signature is right. It knows what the cache needs: PUT, GET with ranges, listings.
 
-use crate::harness::eventually;
-use anyhow::{Context, Result};
+use crate::harness::{eventually, serve};
+use anyhow::Result;
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -52,15 +51,11 @@ pub struct Call {
 impl S3 {
     /// Starts an empty store.
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for the store")?;
-        let url = format!("s3://bucket/caches?endpoint=http://{}&region=us-east-1", listener.local_addr()?);
         let held = watch::Sender::new(None);
         let inner = Arc::new(Inner { objects: Mutex::default(), calls: Mutex::default(), held });
-        let router = Router::new().fallback(answer).with_state(inner.clone());
-        let serve = async move {
-            let _ = axum::serve(listener, router).await;
-        };
-        Ok(Self { inner, url, _server: AbortOnDropHandle::new(tokio::spawn(serve)) })
+        let (address, server) = serve(Router::new().fallback(answer).with_state(inner.clone())).await?;
+        let url = format!("s3://bucket/caches?endpoint=http://{address}&region=us-east-1");
+        Ok(Self { inner, url, _server: server })
     }
 
     /// The store's address for the agent; credentials are any.

@@ -3,7 +3,8 @@
 
 mod fleet;
 
-use anyhow::{Context, Result};
+use crate::harness::serve;
+use anyhow::Result;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -11,7 +12,6 @@ use axum::http::{Response, StatusCode, header};
 use fleet::Capacity;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use fleet::Market;
@@ -60,15 +60,10 @@ struct Shared {
 impl Ec2 {
     /// Starts a proxy in front of moto at this URL; it lets everything through.
     pub async fn start(moto: &str) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for EC2")?;
-        let url = format!("http://{}", listener.local_addr()?);
         let http = reqwest::Client::builder().no_proxy().build()?;
         let inner = Arc::new(Inner { moto: moto.to_owned(), http, shared: Mutex::default() });
-        let router = Router::new().fallback(answer).with_state(inner.clone());
-        let serve = async move {
-            let _ = axum::serve(listener, router).await;
-        };
-        Ok(Self { url, inner, _server: AbortOnDropHandle::new(tokio::spawn(serve)) })
+        let (address, server) = serve(Router::new().fallback(answer).with_state(inner.clone())).await?;
+        Ok(Self { url: format!("http://{address}"), inner, _server: server })
     }
 
     /// From now on there is room for so many instances of this kind there.

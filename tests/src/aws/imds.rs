@@ -1,14 +1,14 @@
 //! The metadata service of an instance (version 2 alone: nothing without a token).
 
 use super::{Moto, RoleCredentials};
-use anyhow::{Context, Result};
+use crate::harness::serve;
+use anyhow::Result;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
@@ -34,14 +34,9 @@ struct Inner {
 impl Imds {
     /// Starts the service of an instance that has nothing but its id and region.
     pub async fn start(id: &str) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for instance metadata")?;
-        let url = format!("http://{}", listener.local_addr()?);
         let inner = Arc::<Mutex<Inner>>::default();
-        let router = Router::new().fallback(answer).with_state(inner.clone());
-        let serve = async move {
-            let _ = axum::serve(listener, router).await;
-        };
-        let this = Self { url, inner, _server: AbortOnDropHandle::new(tokio::spawn(serve)) };
+        let (address, server) = serve(Router::new().fallback(answer).with_state(inner.clone())).await?;
+        let this = Self { url: format!("http://{address}"), inner, _server: server };
         this.set("meta-data/instance-id", id);
         this.set("meta-data/placement/region", Moto::REGION);
         Ok(this)

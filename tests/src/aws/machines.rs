@@ -76,10 +76,7 @@ impl Drop for Machines {
 impl Running {
     /// Does to machines what was done to their instances.
     async fn turn(&self, moto: &Moto, sts: &Sts) -> Result<()> {
-        let filter = [("Filter.1.Name", "instance-state-name"), ("Filter.1.Value.1", "running")];
-        let listed = moto.call("ec2", "DescribeInstances", &filter).await?;
-        let ids: Vec<String> =
-            listed.split("<instanceId>").skip(1).filter_map(|rest| Some(rest.split_once('<')?.0.to_owned())).collect();
+        let ids = moto.running().await?;
         let gone: Vec<String> = self.locked().keys().filter(|id| !ids.contains(id)).cloned().collect();
         for id in gone {
             self.end(&id);

@@ -80,6 +80,13 @@ impl Moto {
         Ok(text)
     }
 
+    /// The instances that run, whoever started them.
+    pub async fn running(&self) -> Result<Vec<String>> {
+        let filter = [("Filter.1.Name", "instance-state-name"), ("Filter.1.Value.1", "running")];
+        let listed = self.call("ec2", "DescribeInstances", &filter).await?;
+        Ok(listed.split("<instanceId>").skip(1).filter_map(|rest| Some(rest.split_once('<')?.0.to_owned())).collect())
+    }
+
     /// Credentials of a role in a session; on an instance EC2 takes the instance's id as the session's name.
     pub async fn assume_role(&self, role: &str, session: &str) -> Result<RoleCredentials> {
         let role = format!("arn:aws:iam::{}:role/{role}", Self::ACCOUNT);

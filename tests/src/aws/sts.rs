@@ -2,14 +2,14 @@
 
 use super::sigv4::Request;
 use super::{Moto, RoleCredentials};
-use anyhow::{Context, Result};
+use crate::harness::serve;
+use anyhow::Result;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How far `x-amz-date` may be from now, in seconds.
@@ -35,15 +35,10 @@ struct Inner {
 impl Sts {
     /// Starts one with a moto of its own.
     pub async fn start() -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for STS")?;
-        let url = format!("http://{}", listener.local_addr()?);
         let (known, requests, answer) = Default::default();
         let inner = Arc::new(Inner { moto: Moto::start()?, known, requests, answer });
-        let router = Router::new().fallback(handle).with_state(inner.clone());
-        let serve = async move {
-            let _ = axum::serve(listener, router).await;
-        };
-        Ok(Self { url, inner, _server: AbortOnDropHandle::new(tokio::spawn(serve)) })
+        let (address, server) = serve(Router::new().fallback(handle).with_state(inner.clone())).await?;
+        Ok(Self { url: format!("http://{address}"), inner, _server: server })
     }
 
     /// Credentials of a role, whose signatures are known here.

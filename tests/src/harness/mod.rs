@@ -7,6 +7,7 @@ mod executors;
 mod machine;
 mod process;
 mod registry;
+mod serve;
 mod small_disk;
 mod wait;
 
@@ -17,5 +18,6 @@ pub use executors::Executor;
 pub use machine::{BUSYBOX, DEBIAN, DIND, DIND_BY_NAME, binary, containers_labelled, host_for_containers};
 pub use process::{Ended, Process};
 pub use registry::Registry;
+pub(crate) use serve::serve;
 pub use small_disk::SmallDisk;
 pub use wait::eventually;

@@ -109,9 +109,7 @@ subnets = {:?}
 
     /// The instances that run, whoever started them.
     pub(super) async fn running(&self) -> Result<Vec<String>> {
-        let filter = [("Filter.1.Name", "instance-state-name"), ("Filter.1.Value.1", "running")];
-        let listed = self.moto.call("ec2", "DescribeInstances", &filter).await?;
-        Ok(listed.split("<instanceId>").skip(1).filter_map(|rest| Some(rest.split_once('<')?.0.to_owned())).collect())
+        self.moto.running().await
     }
 
     /// How many instances there are in all, whoever started them.
